@@ -1,0 +1,107 @@
+"""What can go wrong, as values that say it.
+
+One root, few leaves; each carries what it knows (status, retry_after, key), so that an integration can answer
+without reading a message. Two of them, ``CommandError`` and ``RedisUnavailable``, also travel as *replies*: a driver
+hands them to the flow they belong to instead of raising them (see ``flows``).
+"""
+
+from typing import NamedTuple
+
+
+class RedisMWError(Exception):
+    """Every error that redis-mw raises on purpose is one of these."""
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong with the settings: where it stands, what is wrong, what to do about it."""
+
+    path: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}; {self.remedy}" if self.remedy else f"{self.path}: {self.message}"
+
+
+class SettingsError(RedisMWError, ValueError):
+    """The settings cannot be used; ``problems`` lists everything that is wrong with them, not just the first."""
+
+    def __init__(self, problems: "list[Problem] | tuple[Problem, ...]") -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class LayerMissing(RedisMWError):
+    """Something was asked of the request layer in a place where no layer is mounted."""
+
+
+class MissingExtra(RedisMWError, ImportError):
+    """A feature needs an optional dependency; ``extra`` names what to install: ``redis-mw[<extra>]``."""
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        self.extra = extra
+        super().__init__(f'{needed_for} needs an optional dependency: pip install "redis-mw[{extra}]"')
+
+
+class PolicyError(RedisMWError):
+    """A policy cannot be applied as it was written."""
+
+
+class CommandError(RedisMWError):
+    """Redis answered one command with an error; ``code`` is its first word (``OOM``, ``WRONGTYPE``, ``READONLY``)."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{code} {message}")
+
+
+class RedisUnavailable(RedisMWError):
+    """Redis gave no answer in time, or could not be reached; ``retry_after`` is in seconds."""
+
+    def __init__(self, reason: str, retry_after: float = 1.0) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class SessionUnavailable(RedisMWError):
+    """The request needs its session and Redis is away; answered with 503 and ``Retry-After`` unless handled."""
+
+    status = 503
+
+    def __init__(self, reason: str = "the session store is unavailable", retry_after: float = 1.0) -> None:
+        self.reason = reason
+        self.retry_after = retry_after
+        super().__init__(reason)
+
+
+class SessionTooLarge(RedisMWError):
+    """The session would exceed ``sessions.max_bytes`` or ``max_fields``; ``key`` is its largest. Nothing is written."""
+
+    def __init__(self, key: str, size: int, limit: int, unit: str = "bytes") -> None:
+        self.key = key
+        self.size = size
+        self.limit = limit
+        super().__init__(f"the session is too large: {size} {unit}, limit {limit}; its largest key is {key!r}")
+
+
+class SessionClosed(RedisMWError):
+    """The session was changed after the response had started; ``await session.save()`` writes at such a time."""
+
+
+class SessionLimitReached(RedisMWError):
+    """The user has ``sessions.max_sessions`` sessions already and ``on_max`` is ``"refuse"``; nothing was written."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"the user has {limit} sessions already")
+
+
+class CannotEncode(RedisMWError, TypeError):
+    """A value cannot be stored; ``type`` is its type's name and ``path`` where it stands (``cart.items[2]``)."""
+
+    def __init__(self, type: str, path: str, remedy: str = "") -> None:
+        self.type = type
+        self.path = path
+        super().__init__(f"{path}: a value of type {type} cannot be stored" + (f"; {remedy}" if remedy else ""))

@@ -1,0 +1,60 @@
+"""One request and its response as the layer sees them: values that its flows take and give."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from redis_mw.flows import Flow
+from redis_mw.http.cookies import SetCookie
+from redis_mw.http.problems import problem
+from redis_mw.http.request import Request
+from redis_mw.policy.table import SessionPolicy
+from redis_mw.sessions.visit import Visit
+
+
+class Response(msgspec.Struct, frozen=True):
+    """An answer of the layer's own."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Exchange(msgspec.Struct):
+    """A request on its way; ``visit`` is its session, None where the application has none.
+
+    ``after`` is clean-up that the response need not wait for.
+    """
+
+    request: Request
+    policy: SessionPolicy
+    visit: Visit | None = None
+    after: Callable[[], Flow[Any]] | None = None
+
+
+class Proceed(msgspec.Struct, frozen=True, gc=False):
+    """Let the application answer."""
+
+
+class Respond(msgspec.Struct, frozen=True):
+    """Send this; the application does not run, or what it answered is not sent. ``retry_after`` is in seconds."""
+
+    response: Response
+    retry_after: float
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """What the response still needs: the session cookie, or to be replaced by ``respond``."""
+
+    set_cookie: SetCookie | None = None
+    respond: Respond | None = None
+
+
+def unavailable(request: Request, retry_after: float) -> Respond:
+    """503 with ``Retry-After``: the request needs its session, and nobody knows it just now."""
+    content_type, body = problem(
+        503, "Service Unavailable", detail="The session store is unavailable.", accept=request.headers.get("accept")
+    )
+    seconds = str(max(1, round(retry_after)))
+    return Respond(Response(503, (("content-type", content_type), ("retry-after", seconds)), body), retry_after)

@@ -1,0 +1,27 @@
+"""Which secrets sign the session cookie: those of the settings, else the framework's own."""
+
+import logging
+from collections.abc import Sequence
+
+from redis_mw.errors import Problem, SettingsError
+from redis_mw.settings import Settings
+
+SHORTEST = 32
+log = logging.getLogger("redis_mw.sessions")
+
+
+def signing_secrets(settings: Settings, own: Sequence[str], *, named: str) -> list[str]:
+    """The secrets, newest first; raises ``SettingsError`` where there is none.
+
+    ``own`` are the framework's (its key, then the older ones), used when ``settings.secret`` is empty; ``named`` says
+    in messages what the framework calls them. A short one of those is the framework's user's choice: a warning.
+    """
+    if settings.secret:
+        return [settings.secret, *settings.old_secrets]
+    if not own or not own[0]:
+        raise SettingsError(
+            [Problem("secret", "is empty, and session cookies are signed", f"set it, or {named}: 32 random characters")]
+        )
+    if len(own[0]) < SHORTEST:
+        log.warning("%s signs the session cookie and has fewer than %d characters", named, SHORTEST)
+    return list(own)
