@@ -127,6 +127,8 @@ def together(*flows: Flow[Any]) -> Flow[tuple[Any, ...]]:
     interruption (the driver throws a cancellation in) is thrown into every flow, and the commands they undo their
     work with leave as one batch.
     """
+    if len(flows) == 1:
+        return ((yield from flows[0]),)
     group = _Group(flows)
     group.start()
     interruption: BaseException | None = None

@@ -45,10 +45,14 @@ class Respond(msgspec.Struct, frozen=True):
 
 
 class Committed(msgspec.Struct, frozen=True):
-    """What the response still needs: the session cookie, or to be replaced by ``respond``."""
+    """What the response still needs: the session cookie, or to be replaced by ``respond``.
+
+    ``lost`` says that there was something to write, and the session had ended, or was regenerated, meanwhile.
+    """
 
     set_cookie: SetCookie | None = None
     respond: Respond | None = None
+    lost: bool = False
 
 
 def unavailable(request: Request, retry_after: float) -> Respond:

@@ -81,7 +81,7 @@ class Layer:
             raise SessionLimitReached(exchange.visit.room.max_sessions or 0)
         if closed.away is not None:
             return Committed(respond=unavailable(exchange.request, closed.away.retry_after))
-        return Committed(self.set_cookie(exchange))
+        return Committed(self.set_cookie(exchange), lost=closed.outcome == "conflict")
 
     def set_cookie(self, exchange: Exchange) -> SetCookie | None:
         """The session cookie that this response has to carry, if any."""

@@ -10,7 +10,7 @@ SHORTEST = 32
 log = logging.getLogger("redis_mw.sessions")
 
 
-def signing_secrets(settings: Settings, own: Sequence[str], *, named: str) -> list[str]:
+def signing_secrets(settings: Settings, own: Sequence[str | bytes], *, named: str) -> list[str | bytes]:
     """The secrets, newest first; raises ``SettingsError`` where there is none.
 
     ``own`` are the framework's (its key, then the older ones), used when ``settings.secret`` is empty; ``named`` says

@@ -12,8 +12,17 @@ from redis_mw.sessions.commands import Changes
 FIELD = "."
 
 
-def encoded(data: Mapping[str, object], codec: Codec) -> dict[str, bytes]:
-    """Encode every top-level value; raises ``CannotEncode`` with the place of what cannot be stored."""
+UNCHANGING = frozenset({str, int, float, bool, bytes, type(None)})
+
+
+def encoded(
+    data: Mapping[str, object], codec: Codec, initial: Mapping[str, object], before: Mapping[str, bytes]
+) -> dict[str, bytes]:
+    """Encode every top-level value; raises ``CannotEncode`` with the place of what cannot be stored.
+
+    ``before`` is the encoding of ``initial``: a value that cannot change and is still the same object is not encoded
+    again, which is most of a session on most requests.
+    """
     fields: dict[str, bytes] = {}
     for key, value in data.items():
         if not isinstance(key, str):  # pyright: ignore[reportUnnecessaryIsInstance]  (handlers are not type-checked)
@@ -22,7 +31,8 @@ def encoded(data: Mapping[str, object], codec: Codec) -> dict[str, bytes]:
             _ = key.encode()
         except UnicodeEncodeError as error:
             raise CannotEncode("str", "session", f"the key {key!r} is not valid Unicode") from error
-        fields[key] = codec.to_plain(key, value)
+        unchanged = type(value) in UNCHANGING and key in before and value is initial.get(key)
+        fields[key] = before[key] if unchanged else codec.to_plain(key, value)
     return fields
 
 

@@ -59,7 +59,7 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
 def furnish(
     settings: Settings,
     sessions: Sessions,
-    secrets: Sequence[str],
+    secrets: Sequence[str | bytes],
     events: Events,
     *,
     lifetime_us: int | None = None,

@@ -54,6 +54,7 @@ class Visit:
         self.room = room
         self.id = id
         self.touch = touch
+        self.stale = stale
         self.skipped = False
         self.loaded = id is None
         self.record: Record | None = None
@@ -66,8 +67,8 @@ class Visit:
         self.regenerating = False
         self._ending: str | None = None
         self._agent = agent
-        self.stale = stale
         self._data_user: str | None = None
+        self._objects: Mapping[str, Any] = {}
         self._settled: Mapping[str, bytes] = {}
 
     # What the handler may know
@@ -156,6 +157,7 @@ class Visit:
                 self.room.store.events.emit("session.damaged", outcome=str(error), session=loaded.name[8:24])
             else:
                 self.id, self.record, self._settled = id, loaded, loaded.fields
+                self._objects = dict(self.initial)
                 self._data_user = self.room.user_in(self.initial)
                 slides = bool(loaded.meta.own_idle_us or self.room.lifetime_us)
                 if (loaded.renewed and slides) or (self.stale and not loaded.read_only):
@@ -190,10 +192,12 @@ class Visit:
             if not marked and self._ending is None:
                 return Closed("unchanged")
             data = self.initial
-        fields = encoded(data, self.room.store.codec)
+        fields = self._encoded(data)
         closed = yield from self._close(data, fields, keep_empty)
         if closed.outcome not in ("away", "refused"):
             self._settled = fields
+        if closed.outcome == "conflict":
+            self.logging_in, self.regenerating, self.own_idle_us = None, False, None
         return closed
 
     def pending(self, data: Mapping[str, object]) -> bool:
@@ -203,7 +207,11 @@ class Visit:
         """
         if self.away is not None or self.skipped:
             return False
-        return self._marked or self._ending is not None or encoded(data, self.room.store.codec) != self._settled
+        return self._marked or self._ending is not None or self._encoded(data) != self._settled
+
+    def _encoded(self, data: Mapping[str, object]) -> dict[str, bytes]:
+        before = self.record.fields if self.record is not None else {}
+        return encoded(data, self.room.store.codec, self._objects, before)
 
     @property
     def _marked(self) -> bool:
@@ -338,6 +346,7 @@ class Visit:
         self.id, self.loaded = id, True
         self.record = Record(saved.name, meta, fields, saved.now_us)
         self.initial = {key: self.room.store.codec.to_value(plain) for key, plain in fields.items()}
+        self._objects = dict(self.initial)
         self._data_user = self.room.user_in(self.initial)
         self.logging_in, self.regenerating, self.own_idle_us = None, False, None
         if outcome != "saved" or own_idle_us or self.room.lifetime_us:

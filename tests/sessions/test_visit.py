@@ -127,6 +127,17 @@ def test_an_edit_deep_inside_a_value_is_noticed(run, visit, stored):
     assert visit(id).initial == {"cart": {"items": [{"id": 1, "count": 5}]}}
 
 
+def test_the_loaded_values_may_be_changed_in_place(run, visit, stored):
+    id = stored({"a": 1, "b": "x", "c": None})
+    met = visit(id)
+    met.initial["a"] = 2
+    del met.initial["c"]
+    assert run(met.close(met.initial)).outcome == "saved"
+    met.initial["b"] = "y"
+    assert run(met.close(met.initial)).outcome == "saved"
+    assert visit(id).initial == {"a": 2, "b": "y"}
+
+
 def test_a_request_in_flight_cannot_bring_back_a_session_that_was_logged_out(
     run, visit, stored, heard: list[Event], keys
 ):

@@ -1,0 +1,68 @@
+"""The direct face for asyncio: the same names as in ``sync``, awaited."""
+
+from functools import cached_property
+from types import TracebackType
+from typing import Self
+
+from redis_mw.engine.aio import AsyncDriver
+from redis_mw.faces.answers import told
+from redis_mw.faces.listening import events_of
+from redis_mw.faces.sync import RedisMW
+from redis_mw.sessions import index
+from redis_mw.sessions.record import SessionInfo
+from redis_mw.sessions.room import Room, furnish
+from redis_mw.settings import Settings
+
+
+class AsyncSessions:
+    """A user's sessions: list them, revoke one, revoke all. Raises ``RedisUnavailable`` if Redis is away."""
+
+    def __init__(self, driver: AsyncDriver, room: Room) -> None:
+        self._driver = driver
+        self._room = room
+
+    async def of_user(self, user_id: object) -> list[SessionInfo]:
+        """A user's live sessions, the most recently used first."""
+        return told(await self._driver.run(index.of_user(self._room.store, self._room.user(user_id))))
+
+    async def revoke(self, user_id: object, handle: str) -> bool:
+        """End one session of this user; False if it is over, or not theirs: a handle from a form ends nobody else's."""
+        return told(await self._driver.run(index.revoke(self._room.store, self._room.user(user_id), handle)))
+
+    async def revoke_user(self, user_id: object, *, keep: str | None = None) -> int:
+        """End all of a user's sessions but the one with the handle ``keep``; how many were ended."""
+        return told(await self._driver.run(index.revoke_user(self._room.store, self._room.user(user_id), keep=keep)))
+
+
+class AsyncRedisMW:
+    """redis-mw for asyncio: connects when first awaited, and belongs to that event loop. ``sync`` is its twin."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings if settings is not None else Settings()
+        self.events = events_of(self.settings)
+        self.driver = AsyncDriver(self.settings, self.events)
+        if self.settings.sessions is not None:
+            self.sessions = AsyncSessions(self.driver, furnish(self.settings, self.settings.sessions, (), self.events))
+
+    @cached_property
+    def sync(self) -> RedisMW:
+        """The face for code that runs in threads (a plain ``def`` endpoint); it has connections of its own."""
+        return RedisMW(self.settings)
+
+    async def ping(self) -> None:
+        """Return when the server answers; raises ``RedisUnavailable``."""
+        await self.driver.ping()
+
+    async def aclose(self) -> None:
+        """Finish what runs in the background and close every connection; a second call does nothing."""
+        if "sync" in self.__dict__:
+            self.sync.close()
+        await self.driver.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()

@@ -1,0 +1,62 @@
+"""The direct face for threads: what application code may ask of redis-mw outside a request's session."""
+
+from types import TracebackType
+from typing import Self
+
+from redis_mw.engine.sync import SyncDriver
+from redis_mw.faces.answers import told
+from redis_mw.faces.listening import events_of
+from redis_mw.sessions import index
+from redis_mw.sessions.record import SessionInfo
+from redis_mw.sessions.room import Room, furnish
+from redis_mw.settings import Settings
+
+
+class SyncSessions:
+    """A user's sessions: list them, revoke one, revoke all. Raises ``RedisUnavailable`` if Redis is away."""
+
+    def __init__(self, driver: SyncDriver, room: Room) -> None:
+        self._driver = driver
+        self._room = room
+
+    def of_user(self, user_id: object) -> list[SessionInfo]:
+        """A user's live sessions, the most recently used first."""
+        return told(self._driver.run(index.of_user(self._room.store, self._room.user(user_id))))
+
+    def revoke(self, user_id: object, handle: str) -> bool:
+        """End one session of this user; False if it is over, or not theirs: a handle from a form ends nobody else's."""
+        return told(self._driver.run(index.revoke(self._room.store, self._room.user(user_id), handle)))
+
+    def revoke_user(self, user_id: object, *, keep: str | None = None) -> int:
+        """End all of a user's sessions but the one with the handle ``keep``; how many were ended."""
+        return told(self._driver.run(index.revoke_user(self._room.store, self._room.user(user_id), keep=keep)))
+
+
+class RedisMW:
+    """redis-mw for threads. Connects when first used, belongs to the process that uses it, safe to share by threads.
+
+    ``connect="eager"`` in the settings raises ``RedisUnavailable`` here if there is no server.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings if settings is not None else Settings()
+        self.events = events_of(self.settings)
+        self.driver = SyncDriver(self.settings, self.events)
+        if self.settings.sessions is not None:
+            self.sessions = SyncSessions(self.driver, furnish(self.settings, self.settings.sessions, (), self.events))
+
+    def ping(self) -> None:
+        """Return when the server answers; raises ``RedisUnavailable``."""
+        self.driver.ping()
+
+    def close(self) -> None:
+        """Finish what runs in the background and close every connection; a second call does nothing."""
+        self.driver.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

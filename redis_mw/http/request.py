@@ -1,0 +1,43 @@
+"""A request as every framework has it, and its header fields. Built once per request, so it keeps what it is given."""
+
+import msgspec
+
+from redis_mw.http.cookies import read_cookie
+
+
+class Fields(msgspec.Struct, frozen=True, gc=False):
+    """Header fields in the order they came; names compare without case."""
+
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    def get(self, name: str) -> str | None:
+        """The first value of that name."""
+        wanted = name.lower()
+        for each, value in self.pairs:
+            if each.lower() == wanted:
+                return value
+        return None
+
+    def get_all(self, name: str) -> tuple[str, ...]:
+        """Every value of that name, one for each line."""
+        wanted = name.lower()
+        return tuple(value for each, value in self.pairs if each.lower() == wanted)
+
+
+class Request(msgspec.Struct, frozen=True, gc=False):
+    """One request; ``path`` is decoded and what the framework routes on, ``query`` raw, ``client`` the address.
+
+    ``host`` is the value of the Host field; ``client`` is None where the server does not know it (a Unix socket).
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    scheme: str = "http"
+    host: str = ""
+    headers: Fields = Fields()
+    client: str | None = None
+
+    def cookie(self, name: str) -> str | None:
+        """The cookie's value; parsed when asked for."""
+        return read_cookie(self.headers.get_all("cookie"), name)

@@ -1,0 +1,1 @@
+"""Policy: which rules hold for this request, compiled once into one table."""

@@ -1,0 +1,112 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from redis_mw.errors import PolicyError
+from redis_mw.policy.patterns import compiled
+from redis_mw.policy.table import SessionPolicy, Table
+from redis_mw.settings import Cached, Idempotent, Limit, Limits, Lock, Rule, Sessions, Settings
+
+
+def policy(path, *rules, method="GET", skip=()):
+    return Table(Settings(rules=list(rules), sessions=Sessions(skip=list(skip)))).session_policy(method, path)
+
+
+def test_without_rules_everything_is_automatic():
+    assert policy("/x") == SessionPolicy("auto", True)
+
+
+def test_the_first_rule_that_sets_it_decides():
+    rules = [Rule("/a/*", touch=False), Rule("/a/b", session="skip"), Rule("/a/{x}", session="require", touch=True)]
+    assert policy("/a/b", *rules) == SessionPolicy("skip", False)
+    assert policy("/a/c", *rules) == SessionPolicy("require", False)
+    assert policy("/b", *rules) == SessionPolicy("auto", True)
+
+
+def test_a_rule_that_sets_nothing_leaves_it_to_the_next():
+    assert policy("/a", Rule("/a"), Rule("/a", session="require")).mode == "require"
+
+
+def test_auto_and_touch_written_out_are_set():
+    rules = [Rule("/health/me", session="auto", touch=True), Rule("/health/*", session="skip", touch=False)]
+    assert policy("/health/me", *rules) == SessionPolicy("auto", True)
+    assert policy("/health/live", *rules) == SessionPolicy("skip", False)
+
+
+def test_a_rule_with_methods_is_for_those():
+    rules = [Rule("/a", methods=["POST"], session="require"), Rule("/{x}", session="skip")]
+    assert policy("/a", *rules, method="POST").mode == "require"
+    assert policy("/a", *rules, method="GET").mode == "skip"
+
+
+def test_skipped_paths_come_after_the_rules():
+    assert policy("/health/live", skip=["/health/*"]) == SessionPolicy("skip", True)
+    assert policy("/health/me", Rule("/health/me", session="require"), skip=["/health/*"]).mode == "require"
+
+
+def test_touch_comes_out_as_a_bool():
+    assert policy("/x", Rule("/x", touch=True, session="skip")).touch is True
+    assert policy("/x", Rule("/x", session="skip")).touch is True
+
+
+def test_sessions_may_be_off():
+    assert Table(Settings(sessions=None)).session_policy("GET", "/") == SessionPolicy()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rules": [Rule("/x", limits=["5/minute"])]}, "rules[0].limits: rate limits are not part of this version"),
+        (
+            {"rules": [Rule("/x"), Rule("/x", cache=Cached(60))]},
+            "rules[1].cache: the response cache is not part of this version",
+        ),
+        ({"rules": [Rule("/x", lock=Lock("x"))]}, "rules[0].lock: request locks are not part of this version"),
+        (
+            {"rules": [Rule("/x", idempotency=Idempotent())]},
+            "rules[0].idempotency: idempotency is not part of this version",
+        ),
+        ({"limits": Limits(default=[Limit("5/minute")])}, "limits.default: rate limits are not part of this version"),
+        ({"limits": Limits(named={"login": "5/minute"})}, "limits.named: rate limits are not part of this version"),
+        ({"limits": Limits(deny=["user:42"])}, "limits.deny: rate limits are not part of this version"),
+    ],
+)
+def test_what_is_not_built_is_never_missing_in_silence(settings, message):
+    with pytest.raises(PolicyError) as caught:
+        Table(Settings(**settings))
+    assert str(caught.value) == message
+
+
+def test_everything_that_is_not_built_is_named_at_once():
+    rule = Rule("/x", limits=["5/minute"], cache=Cached(60))
+    with pytest.raises(PolicyError) as caught:
+        Table(Settings(rules=[rule, rule]))
+    assert len(str(caught.value).splitlines()) == 4
+
+
+def test_a_feature_that_is_off_asks_for_nothing():
+    rule = Rule("/x", limits=["5/minute"], cache=Cached(60), session="skip")
+    assert Table(Settings(rules=[rule], limits=None, cache=None)).session_policy("GET", "/x").mode == "skip"
+
+
+patterns = st.sampled_from(["/a", "/b", "/{x}", "/*", "/a/{y}", "/a/b"])
+modes = st.sampled_from([None, "auto", "skip", "require"])
+methods_of_rules = st.sampled_from([None, ["GET"], ["PUT"]])
+
+
+@given(
+    st.lists(st.tuples(patterns, methods_of_rules, modes, st.sampled_from([None, True, False])), max_size=5),
+    st.lists(st.sampled_from(["/a", "/a/*"]), max_size=2),
+    st.sampled_from(["/a", "/b", "/a/b", "/a/c", "/", "/x/y/z"]),
+    st.sampled_from(["GET", "POST", "PUT"]),
+)
+def test_the_table_agrees_with_reading_the_rules_one_by_one(written, skip, path, method):
+    mode = touch = None
+    for pattern, methods, session, touches in [*written, *((each, None, "skip", None) for each in skip)]:
+        if compiled(pattern).match(path) is not None and (methods is None or method in methods):
+            mode, touch = mode or session, touches if touch is None else touch
+    rules = []
+    for pattern, methods, session, touches in written:
+        given = {"session": session, "touch": touches}
+        rules.append(Rule(pattern, methods=methods, **{name: each for name, each in given.items() if each is not None}))
+    assert policy(path, *rules, method=method, skip=skip) == (mode or "auto", True if touch is None else touch)
