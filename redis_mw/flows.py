@@ -21,6 +21,7 @@ import msgspec
 from redis_mw.errors import CommandError, RedisUnavailable
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 A = TypeVar("A")
 B = TypeVar("B")
 C = TypeVar("C")
@@ -39,7 +40,7 @@ class Script(msgspec.Struct, frozen=True, gc=False):
     sha: str
 
 
-class Command(msgspec.Struct, Generic[T], frozen=True, gc=False):
+class Command(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
     """One command, with all a driver needs to place it and the parser that turns its reply into a ``T``.
 
     ``args`` is the whole command, or, with a ``script``, only what follows its keys. ``keys`` decide the slot,
@@ -49,7 +50,7 @@ class Command(msgspec.Struct, Generic[T], frozen=True, gc=False):
     """
 
     args: tuple[Argument, ...]
-    parse: Callable[[Any], T]
+    parse: Callable[[Any], T_co]
     keys: tuple[str, ...] = ()
     script: Script | None = None
     role: Role = "default"
@@ -197,7 +198,7 @@ class _Group:
     def interrupt(self, error: BaseException) -> None:
         """Throw ``error`` into every flow that has not ended; what they yield now is how they undo their work."""
         for index in sorted(self._asking):
-            self._asking.pop(index)
+            _ = self._asking.pop(index)
             self._advance(index, lambda flow=self.flows[index]: flow.throw(error), error)  # type: ignore[misc]
 
     def _send(self, index: int, reply: Any) -> None:

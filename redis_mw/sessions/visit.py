@@ -65,8 +65,10 @@ class Visit:
         self.own_idle_us: int | None = None
         self.logging_in: str | None = None
         self.regenerating = False
+        self.grace = True
+        self._next_id: str | None = None
         self._ending: str | None = None
-        self._agent = agent
+        self.agent = agent
         self._data_user: str | None = None
         self._objects: Mapping[str, Any] = {}
         self._settled: Mapping[str, bytes] = {}
@@ -115,12 +117,20 @@ class Visit:
         self._ending = self._ending or self.id
         self.id, self.record, self.initial, self.loaded = None, None, {}, True
         self.logging_in, self.regenerating, self.own_idle_us, self._data_user = None, False, None, None
-        self._settled = {}
+        self._settled, self._next_id = {}, None
 
     def regenerate(self) -> None:
         """Give the session a new id at the close."""
         self.must_write()
         self.regenerating = True
+
+    def foretell(self) -> str:
+        """The id that the session has once it was created or renamed, for a framework whose handlers may ask before."""
+        if self.record is None:
+            self.id = self.id or self.room.new_id()
+            return self.id
+        self._next_id = self._next_id or self.room.renewed_id(cast(str, self.id))
+        return self._next_id
 
     def must_read(self) -> None:
         """Raise ``SessionUnavailable`` in an outage, unless the settings let a request go on as an anonymous one."""
@@ -167,7 +177,7 @@ class Visit:
 
     def reload(self) -> Flow[None]:
         """Read the session again, forgetting what was marked and changed."""
-        self.logging_in, self.regenerating, self.own_idle_us = None, False, None
+        self.logging_in, self.regenerating, self.own_idle_us, self._next_id = None, False, None, None
         if self.id is not None:
             self.settle(self.id, (yield from self.room.store.load(name_of(self.id), renew=False)))
 
@@ -253,7 +263,7 @@ class Visit:
         return compare(before, fields, lambda plain, field: codec.seal(plain, context, field), own_idle_us)
 
     def _with_agent(self, changes: Changes, birth: str) -> Changes:
-        sealed = self.room.store.codec.seal(self._agent().encode(), birth.encode(), AGENT)
+        sealed = self.room.store.codec.seal(self.agent().encode(), birth.encode(), AGENT)
         return Changes({**changes.put, AGENT: sealed}, changes.drop, changes.own_idle_us)
 
     def _quota(self, user: str | None, replaces: str | None) -> Flow[Quota | Away | None]:
@@ -307,14 +317,14 @@ class Visit:
             return Closed("away", quota)
         if bind and user is not None:
             changes = self._with_agent(changes, record.meta.birth)
-        id = self.room.renewed_id(cast(str, self.id))
+        id, grace = self.foretell(), self.grace and word != "-"
         saved = yield from store.regenerate(
-            record.name, name_of(id), changes, word, meta=record.meta, grace=word != "-", quota=quota
+            record.name, name_of(id), changes, word, meta=record.meta, grace=grace, quota=quota
         )
         if isinstance(saved, Conflict) and bind and user is not None:
             # Somebody ended or moved the session while this request logged in (a form sent twice): the one who has
             # just proved who they are gets a session of their own.
-            self.record, self.id = None, None
+            self.record, self.id, self._next_id = None, id, None
             return (yield from self._close_new(fields, user, False))
         meta = msgspec.structs.replace(record.meta, user=user)
         closed = self._closed(saved, "regenerated", id, fields, meta, rebound=word[0] == "+")
@@ -348,7 +358,7 @@ class Visit:
         self.initial = {key: self.room.store.codec.to_value(plain) for key, plain in fields.items()}
         self._objects = dict(self.initial)
         self._data_user = self.room.user_in(self.initial)
-        self.logging_in, self.regenerating, self.own_idle_us = None, False, None
+        self.logging_in, self.regenerating, self.own_idle_us, self._next_id = None, False, None, None
         if outcome != "saved" or own_idle_us or self.room.lifetime_us:
             self._issue(id, meta, saved.now_us)
         return Closed(outcome)

@@ -1,0 +1,140 @@
+"""Wake-ups for the async driver: who waits for a channel, and the one subscribed connection that hears them.
+
+A flow has an ``Ear`` from its first batch that may be followed by a ``Wait`` until it ends; what is heard in between
+is kept. Wake-ups may be lost while the connection is: everybody is woken when it is back, and looks for himself.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Collection
+from typing import Any
+
+from redis_mw.engine.resp import packed
+from redis_mw.engine.station import Station
+from redis_mw.engine.wire import Exchange
+
+
+class Ear:
+    """What one flow has been woken for and has not waited for yet."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._woken: set[str] = set()
+        self._waits_for: Collection[str] = ()
+        self._heard: asyncio.Future[str | None] | None = None
+        self._joined: list[tuple[WakeUps, str]] = []
+
+    async def join(self, wake_ups: "WakeUps", channels: Collection[str], within: float) -> bool:
+        """Hear these channels from now on; False if the server has not confirmed that in time."""
+        known = {channel for _, channel in self._joined}
+        self._joined += [(wake_ups, channel) for channel in channels if channel not in known]
+        return await wake_ups.join(self, channels, within)
+
+    def knows(self, channels: Collection[str]) -> bool:
+        """Whether it has been asked to hear all of these."""
+        return set(channels) <= {channel for _, channel in self._joined}
+
+    def wake(self, channel: str) -> None:
+        """Somebody woke the channel."""
+        if self._heard is not None and not self._heard.done() and channel in self._waits_for:
+            self._heard.set_result(channel)
+        else:
+            self._woken.add(channel)
+
+    async def wait(self, channels: Collection[str], within: float) -> str | None:
+        """The channel that was woken, perhaps before this was called; None when the time is over."""
+        for channel in channels:
+            if channel in self._woken:
+                self._woken.discard(channel)
+                return channel
+        self._waits_for = channels
+        heard: asyncio.Future[str | None] = self._loop.create_future()
+        self._heard = heard
+        timer = self._loop.call_later(within, lambda: None if heard.done() else heard.set_result(None))
+        try:
+            return await heard
+        finally:
+            timer.cancel()
+            self._heard = None
+
+    def close(self) -> None:
+        """The flow has ended: nobody waits here any more."""
+        for wake_ups, channel in self._joined:
+            wake_ups.leave(self, channel)
+        self._joined.clear()
+
+
+class WakeUps:
+    """The ears that listen to one server, over one connection that is subscribed to their channels."""
+
+    def __init__(self, station: Station, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._lane = station.wake_lane(self._pushed, self._lost, self._resubscribe)
+        self._ears: dict[str, set[Ear]] = {}
+        self._asked: dict[str, asyncio.Future[None]] = {}
+        self._missed: set[str] = set()
+        self._owed: Counter[str] = Counter()
+        self._patience = station.longest_connect + 1.0
+
+    async def join(self, ear: Ear, channels: Collection[str], within: float) -> bool:
+        """Register ``ear``; True once the server has confirmed every channel."""
+        for channel in channels:
+            self._ears.setdefault(channel, set()).add(ear)
+        fresh = [channel for channel in channels if channel not in self._asked]
+        if fresh:
+            self._asked.update((channel, self._loop.create_future()) for channel in fresh)
+            self._subscribe(fresh)
+        confirmations = {self._asked[channel] for channel in channels}
+        if any(not confirmed.done() for confirmed in confirmations):
+            _ = await asyncio.wait(confirmations, timeout=within)
+        return all(confirmed.done() for confirmed in confirmations)
+
+    def leave(self, ear: Ear, channel: str) -> None:
+        """Forget ``ear``; the last one to leave a channel ends its subscription."""
+        ears = self._ears.get(channel, set())
+        ears.discard(ear)
+        if not ears and channel in self._ears:
+            del self._ears[channel]
+            del self._asked[channel]
+            self._missed.discard(channel)
+            self._send("UNSUBSCRIBE", [channel])
+
+    def _subscribe(self, channels: Collection[str]) -> None:
+        self._owed.update(channels)
+        self._send("SUBSCRIBE", channels)
+
+    def _send(self, word: str, channels: Collection[str]) -> None:
+        """Only pushes answer (UN)SUBSCRIBE; the PING behind it makes the wire notice a server that fell silent."""
+        self._lane.send(Exchange(self._loop, packed([(word, *channels), ("PING",)]), 1, self._patience))
+
+    def _pushed(self, message: list[Any]) -> None:
+        kind, channel = message[0], message[1].decode() if isinstance(message[1], bytes) else ""
+        if kind == b"message":
+            self._wake(channel)
+        elif kind == b"subscribe":
+            self._owed[channel] -= 1
+            asked = self._asked.get(channel)
+            if asked is None or self._owed[channel] > 0:  # confirms one that we have left since; ours is still to come
+                return
+            del self._owed[channel]
+            if not asked.done():
+                asked.set_result(None)
+            if channel in self._missed:
+                self._missed.discard(channel)
+                self._wake(channel)
+
+    def _wake(self, channel: str) -> None:
+        for ear in tuple(self._ears.get(channel, ())):
+            ear.wake(channel)
+
+    def _lost(self) -> None:
+        self._missed.update(self._ears)
+        for channel, asked in self._asked.items():
+            if asked.done():
+                self._asked[channel] = self._loop.create_future()
+        self._resubscribe()
+
+    def _resubscribe(self) -> None:
+        self._owed.clear()
+        if self._ears:
+            self._subscribe(list(self._ears))

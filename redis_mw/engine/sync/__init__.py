@@ -1,0 +1,5 @@
+"""The driver for threads. ``driver`` performs flows; behind it ``link`` is one server, ``pool`` its connections."""
+
+from redis_mw.engine.sync.driver import SyncDriver
+
+__all__ = ["SyncDriver"]

@@ -1,0 +1,68 @@
+"""What the sync driver holds in one process: links, listeners, detached work, shared runs. A fork leaves it behind."""
+
+import threading
+
+from redis_mw.engine.endpoint import Endpoint
+from redis_mw.engine.sync.background import Background
+from redis_mw.engine.sync.link import Link
+from redis_mw.engine.sync.listener import Listener
+from redis_mw.engine.sync.shares import Shares
+from redis_mw.events import Events
+from redis_mw.flows import Role
+from redis_mw.settings import Settings, seconds
+
+DRAIN_S = 5.0
+"""How long the end waits for what is detached."""
+
+
+class Process:
+    """Made on first use, empty until something is asked of it; equal urls share one link."""
+
+    def __init__(self, settings: Settings, events: Events) -> None:
+        self.background = Background()
+        self.shares = Shares()
+        self._settings = settings
+        self._events = events
+        self._lock = threading.Lock()
+        self._by_role: dict[Role, Link] = {}
+        self._by_url: dict[str, Link] = {}
+        self._listeners: dict[Link, Listener] = {}
+
+    def link(self, role: Role) -> Link:
+        """The server on which this role lives."""
+        link = self._by_role.get(role)
+        return link if link is not None else self._linked(role)
+
+    def listener(self, link: Link) -> Listener:
+        """Who hears the wake-ups of this server."""
+        with self._lock:
+            if link not in self._listeners:
+                self._listeners[link] = Listener(
+                    link.endpoint,
+                    connect_within=seconds(self._settings.connect_within),
+                    warm_up=seconds(self._settings.warm_up),
+                )
+            return self._listeners[link]
+
+    def close(self) -> None:
+        """Wait for what is detached, then end listeners and connections."""
+        self.background.close(DRAIN_S)
+        for listener in tuple(self._listeners.values()):
+            listener.close()
+        for link in tuple(self._by_url.values()):
+            link.close()
+
+    def forget(self) -> None:
+        """In the child of a fork: let go of the parent's connections, with no word to the server and no lock."""
+        for listener in tuple(self._listeners.values()):
+            listener.forget()
+        for link in tuple(self._by_url.values()):
+            link.forget()
+
+    def _linked(self, role: Role) -> Link:
+        with self._lock:
+            url = self._settings.url_of(role)
+            if url not in self._by_url:
+                self._by_url[url] = Link(Endpoint.from_url(url), self._settings, self._events)
+            self._by_role[role] = self._by_url[url]
+            return self._by_role[role]

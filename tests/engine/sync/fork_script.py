@@ -1,0 +1,69 @@
+"""Run by a test: a process that has used its driver forks, and parent and children all go on using theirs."""
+
+import os
+import sys
+import threading
+import time
+
+from redis_mw.engine.sync import SyncDriver
+from redis_mw.events import Events
+from redis_mw.flows import Command, Flow, Wait, one
+from redis_mw.settings import Settings
+
+
+def echo(text: str, wakes: tuple[str, ...] = ()) -> Command[bytes]:
+    return Command(("ECHO", text), bytes, wakes=wakes, patience_us=10_000_000)
+
+
+def listening(channel: str) -> Flow[str | None]:
+    """Subscribe, publish, hear it: the listener works in this process."""
+    _ = yield from one(echo("x", wakes=(channel,)))
+    _ = yield from one(Command(("PUBLISH", channel, "now"), int))
+    woken: str | None = yield Wait((channel,), 10)
+    return woken
+
+
+def ask(driver: SyncDriver, name: str) -> int:
+    wrong = 0
+    for n in range(200):
+        reply = driver.run(one(echo(f"{name}:{n}")))
+        wrong += reply != f"{name}:{n}".encode()
+    return wrong + (driver.run(listening(name)) != name)
+
+
+def main() -> int:
+    driver = SyncDriver(Settings(url=sys.argv[1]), Events((), time.time))
+    wrong = ask(driver, "before")
+    stop = threading.Event()
+
+    def busy() -> None:
+        while not stop.is_set():
+            busy_flow = one(echo("busy"))
+            _ = driver.run(busy_flow)
+
+    thread = threading.Thread(target=busy)
+    thread.start()
+    children = []
+    for n in range(3):
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                code = ask(driver, f"child{n}")
+                driver.close()
+            finally:
+                os._exit(code)
+        children.append(child)
+    wrong += ask(driver, "parent")
+    for child in children:
+        wrong += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    stop.set()
+    thread.join()
+    wrong += ask(driver, "after")
+    driver.close()
+    _ = sys.stdout.write(f"{wrong} wrong\n")
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
