@@ -9,9 +9,9 @@ from collections.abc import Callable
 from time import monotonic
 
 from redis_mw import scripts
+from redis_mw.engine.aio.wire import LATE, SHORTEST, Exchange, Wire
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.engine.resp import packed
-from redis_mw.engine.wire import LATE, SHORTEST, Exchange, Wire
 from redis_mw.errors import RedisUnavailable
 
 SPACING = 0.25

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
+from redis_mw.engine.aio.lane import Lane, opened
+from redis_mw.engine.aio.wire import LATE, Exchange, Wire
 from redis_mw.engine.breaker import Breaker, Class
 from redis_mw.engine.endpoint import Endpoint
-from redis_mw.engine.lane import Lane, opened
 from redis_mw.engine.resp import packed
-from redis_mw.engine.wire import LATE, Exchange, Wire
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import EventName, Events
 from redis_mw.settings import Settings, seconds

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
+from redis_mw.engine.aio.station import Station
+from redis_mw.engine.aio.wire import Exchange
 from redis_mw.engine.resp import packed
-from redis_mw.engine.station import Station
-from redis_mw.engine.wire import Exchange
 
 
 class Ear:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Generic, TypeVar, assert_never, cast
 
-from redis_mw.engine.aio_wakes import Ear
-from redis_mw.engine.post import QUICK, Delivery, Post
+from redis_mw.engine.aio.post import QUICK, Delivery, Post
+from redis_mw.engine.aio.wakes import Ear
 from redis_mw.events import log
 from redis_mw.flows import Batch, Command, Effect, Flow, Wait
 

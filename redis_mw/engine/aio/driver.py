@@ -14,8 +14,8 @@ from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
-from redis_mw.engine.aio_run import Run
-from redis_mw.engine.post import Post
+from redis_mw.engine.aio.post import Post
+from redis_mw.engine.aio.run import Run
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events, log
 from redis_mw.flows import Flow

@@ -10,12 +10,12 @@ from time import monotonic
 from typing import Any, get_args
 
 from redis_mw.engine import trips
-from redis_mw.engine.aio_wakes import WakeUps
+from redis_mw.engine.aio.lane import Lane
+from redis_mw.engine.aio.station import Station
+from redis_mw.engine.aio.wakes import WakeUps
+from redis_mw.engine.aio.wire import Exchange
 from redis_mw.engine.endpoint import Endpoint
-from redis_mw.engine.lane import Lane
 from redis_mw.engine.resp import packed
-from redis_mw.engine.station import Station
-from redis_mw.engine.wire import Exchange
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.events import Events
 from redis_mw.flows import Argument, Command, Role
