@@ -13,8 +13,8 @@ from redis_mw.errors import Problem
 from redis_mw.settings.part import Part
 from redis_mw.settings.reading import alternatives, fields_of, shape
 
-FOREIGN = frozenset({"ACCEPT_UNSIGNED", "HANDLER"})
-"""Settings of Django's and Flask's own that share our prefix."""
+FOREIGN = frozenset({"ACCEPT_UNSIGNED", "HANDLER", "TEST_URL"})
+"""Names that share our prefix: settings of Django's and Flask's own, and where the tests find a server."""
 
 _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 

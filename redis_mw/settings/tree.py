@@ -72,7 +72,7 @@ class Settings(Part, frozen=True, kw_only=True):
         """The settings of the environment: ``REDIS_MW_URL``, ``REDIS_MW_SESSIONS__IDLE=900``.
 
         Lists are JSON or separated by commas, mappings JSON; ``none`` or nothing turns a feature off. A name under the
-        prefix that is not known is an error, but for the two that belong to the integrations' own settings.
+        prefix that is not known is an error, but for those of the integrations' own and of the tests (``FOREIGN``).
         """
         mapping, problems = gathered(cls, prefix, environ)
         return cls._built(mapping, problems)

@@ -1,0 +1,44 @@
+"""The session cookie of a Flask application: redis-mw's settings where they say something, else Flask's own."""
+
+from flask import Flask
+from flask.sessions import SessionInterface
+
+from redis_mw.errors import SettingsError
+from redis_mw.layer.cookie import SessionCookie
+from redis_mw.settings import Cookie
+
+PLAIN = Cookie()
+
+
+def session_cookie(app: Flask, flasks: SessionInterface, ours: Cookie) -> SessionCookie:
+    """How this cookie is given; ``flasks`` answers for SESSION_COOKIE_*. Where neither says so, SameSite is Lax.
+
+    A cookie that asks to be partitioned is made secure, since no browser takes it otherwise.
+    """
+    partitioned = ours.partitioned or flasks.get_cookie_partitioned(app)
+    secure = flasks.get_cookie_secure(app) if ours.secure is None else ours.secure
+    same_site = ours.same_site if ours.same_site != PLAIN.same_site else flasks.get_cookie_samesite(app)
+    return SessionCookie(
+        name=ours.name or flasks.get_cookie_name(app),
+        path=ours.path if ours.path != PLAIN.path else flasks.get_cookie_path(app),
+        domain=ours.domain or flasks.get_cookie_domain(app) or None,
+        secure=bool(secure or partitioned),
+        http_only=ours.http_only and flasks.get_cookie_httponly(app),
+        same_site=(same_site or PLAIN.same_site).lower(),
+        partitioned=bool(partitioned),
+    )
+
+
+def check(cookie: SessionCookie) -> None:
+    """Raise ``SettingsError`` for a mix that browsers refuse, wherever its halves were set."""
+    whole = Cookie(
+        name=cookie.name,
+        path=cookie.path,
+        domain=cookie.domain,
+        secure=cookie.secure,
+        same_site=cookie.same_site,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        partitioned=cookie.partitioned,
+    )
+    problems = list(whole.contradictions("sessions.cookie (or SESSION_COOKIE_*)"))
+    if problems:
+        raise SettingsError(problems)

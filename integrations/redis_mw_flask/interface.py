@@ -1,0 +1,138 @@
+"""Where Flask opens and saves sessions: its ``SessionInterface``, one per application, over the layer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from flask import Flask, g
+from flask.sessions import SessionInterface, SessionMixin
+from flask.wrappers import Request, Response
+
+from redis_mw.faces.sync import RedisMW
+from redis_mw.http.cookies import SetCookie
+from redis_mw.http.request import Fields
+from redis_mw.http.request import Request as HttpRequest
+from redis_mw.layer.cookie import SessionCookie
+from redis_mw.layer.exchange import Respond
+from redis_mw.layer.layer import Layer
+from redis_mw.layer.secrets import signing_secrets
+from redis_mw.policy.current import Context
+from redis_mw.sessions.room import furnish
+from redis_mw.settings import Sessions
+from redis_mw_flask.cookie import session_cookie
+from redis_mw_flask.lifetime import PERMANENT, outlives_the_browser, own_idle_us
+from redis_mw_flask.refusals import StoreUnavailable
+from redis_mw_flask.session import NoSecretSession, RedisSession
+
+
+class Made(msgspec.Struct, frozen=True):
+    """The layer, with what it was made from."""
+
+    secrets: tuple[Any, ...]
+    cookie: SessionCookie
+    layer: Layer
+
+
+class RedisSessionInterface(SessionInterface):
+    """Opens a session without asking Redis anything, and saves it after the view, in one round trip if it changed.
+
+    Flask's configuration is read when it is needed, so it may be completed, or a secret rotated, after ``init_app``.
+    """
+
+    null_session_class = NoSecretSession
+
+    def __init__(self, mw: RedisMW, sessions: Sessions) -> None:
+        self._mw = mw
+        self._sessions = sessions
+        self._made: Made | None = None
+
+    def layer(self, app: Flask) -> Layer | None:
+        """The layer as Flask's configuration has it now; None as long as no secret is set."""
+        cookie = session_cookie(app, self, self._sessions.cookie)
+        own = (app.secret_key or "", *(app.config["SECRET_KEY_FALLBACKS"] or ()))
+        made = self._made
+        if made is None or made.secrets != own or made.cookie != cookie:
+            settings = self._mw.settings
+            if not settings.secret and not own[0]:
+                return None
+            secrets = signing_secrets(settings, own, named="app.secret_key (SECRET_KEY)")
+            room = furnish(settings, self._sessions, secrets, self._mw.events, user_of=_flask_login_user)
+            made = self._made = Made(own, cookie, Layer(settings, room, cookie))
+        return made.layer
+
+    def open_session(self, app: Flask, request: Request) -> RedisSession | None:
+        """The session that the cookie names, unread; None, which becomes the null session, where no secret is set."""
+        g.redis_mw = Context(self._mw)
+        layer = self.layer(app)
+        if layer is None:
+            return None
+        headers = Fields(tuple(request.headers))
+        exchange = layer.begin(
+            HttpRequest(
+                method=request.method,
+                path=request.path,
+                query=request.query_string.decode("latin-1"),
+                scheme=request.scheme,
+                host=headers.get("host") or "",
+                headers=headers,
+                client=request.remote_addr,
+            ),
+            request.cookies.get(layer.cookie.name),
+        )
+        session = RedisSession(layer, exchange, self._mw.driver.run)
+        g.redis_mw = Context(self._mw, session)
+        return session
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Write what the view did and give the cookie. A response of 500 and above saves nothing (``save_on_5xx``).
+
+        Raises ``StoreUnavailable``, ``SessionTooLarge``, ``CannotEncode`` and ``SessionLimitReached``: nothing was
+        written, and the view's response must not be sent (``refusals`` sees to that).
+        """
+        if not isinstance(session, RedisSession):
+            return
+        if session.accessed:
+            response.vary.add("Cookie")
+        if session.closed:
+            return
+        values = session.close()
+        if response.status_code >= 500 and not self._sessions.save_on_5xx:
+            return
+        cookie = self._save(app, session, values)
+        if cookie is not None:
+            _give(response, cookie)
+
+    def _save(self, app: Flask, session: RedisSession, values: dict[str, Any] | None) -> SetCookie | None:
+        """Commit, and say which cookie the response carries."""
+        visit = session.visit
+        if values is not None:
+            visit.own_idle_us = own_idle_us(app, self._sessions, visit, values, modified=session.modified)
+            if values.get(PERMANENT) and not visit.stale and not app.config["SESSION_REFRESH_EACH_REQUEST"]:
+                visit.cookie = None  # it was renewed by a read; Flask is asked not to tell the browser
+        committed = self._mw.driver.run(session.layer.commit(session.exchange, values))
+        if committed.respond is not None:
+            raise StoreUnavailable(committed.respond.response)
+        if session.exchange.after is not None:
+            self._mw.driver.detach(session.layer.finish(session.exchange), within=1.0)
+        cookie = committed.set_cookie
+        if cookie is not None and cookie.max_age and not outlives_the_browser(visit, values):
+            return msgspec.structs.replace(cookie, max_age=None)
+        return cookie
+
+    def admit(self, session: RedisSession) -> None:
+        """Raise ``StoreUnavailable`` where a rule requires the session and nobody knows it."""
+        if session.exchange.policy.mode == "require":
+            outcome = self._mw.driver.run(session.layer.open(session.exchange, eager=False))
+            if isinstance(outcome, Respond):
+                raise StoreUnavailable(outcome.response)
+
+
+def _flask_login_user(data: Mapping[str, Any]) -> object:
+    return data.get("_user_id")
+
+
+def _give(response: Response, cookie: SetCookie) -> None:
+    """Set the session cookie, in place of any of that name that the view set."""
+    others = [each for each in response.headers.getlist("Set-Cookie") if not each.startswith(f"{cookie.name}=")]
+    response.headers.setlist("Set-Cookie", [*others, cookie.header()])
+    response.vary.add("Cookie")

@@ -1,0 +1,94 @@
+"""What the tests of Flask share: an application per test, with a few views that use the session."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask, session
+from flask.testing import FlaskClient
+
+from redis_mw import Sessions, Settings, replace
+from redis_mw_flask import RedisExtension
+
+SECRET = "a secret of the Flask tests, long enough"
+
+MakeApp = Callable[..., Flask]
+
+
+def add_views(app: Flask) -> None:
+    """The views that most tests need; none but ``/untouched`` leaves the session alone."""
+
+    @app.get("/untouched")
+    def untouched() -> str:
+        return "hello"
+
+    @app.get("/read")
+    def read() -> dict[str, Any]:
+        return {key: session[key] for key in session}
+
+    @app.get("/put/<key>/<value>")
+    def put(key: str, value: str) -> str:
+        session[key] = value
+        return "put"
+
+    @app.get("/drop/<key>")
+    def drop(key: str) -> str:
+        del session[key]
+        return "dropped"
+
+    @app.get("/login/<user>")
+    def login(user: str) -> str:
+        session.login(user)
+        return "in"
+
+    @app.get("/logout")
+    def logout() -> str:
+        session.logout()
+        return "out"
+
+    @app.get("/who")
+    def who() -> dict[str, Any]:
+        return {"user": session.user_id, "handle": session.handle}
+
+
+@pytest.fixture
+def make_app(redis_mw_settings: Settings) -> Iterator[MakeApp]:
+    """Makes an application that signs with Flask's key; keyword arguments are those of ``Sessions``."""
+    made: list[Flask] = []
+
+    def make(*, config: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, **sessions: Any) -> Flask:
+        app = Flask("shop")
+        app.config.update({"SECRET_KEY": SECRET, **(config or {})})
+        changes = {"secret": "", "sessions": Sessions(**sessions), **(settings or {})}
+        _ = RedisExtension(app, replace(redis_mw_settings, **changes))
+        add_views(app)
+        made.append(app)
+        return app
+
+    yield make
+    for app in made:
+        app.extensions["redis_mw"].mw.close()
+
+
+@pytest.fixture
+def app(make_app: MakeApp) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    return app.test_client()
+
+
+@pytest.fixture
+def keys(app: Flask) -> Callable[[], list[bytes]]:
+    """The keys that the test has in Redis now."""
+    import redis
+
+    settings = app.extensions["redis_mw"].mw.settings
+
+    def found() -> list[bytes]:
+        with redis.Redis.from_url(settings.url_of("sessions")) as server:
+            return sorted(server.scan_iter(f"{settings.prefix}:*", count=1000))
+
+    return found

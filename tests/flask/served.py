@@ -1,0 +1,47 @@
+"""The application that gunicorn serves in ``test_servers``: made before the fork, configured by the environment."""
+
+import os
+import time
+
+from flask import Flask, session
+
+from redis_mw_flask import RedisExtension, mw
+
+app = Flask(__name__)
+app.secret_key = "a secret of the served app, long enough"
+_ = RedisExtension(app)
+
+if os.environ.get("USED_BEFORE_FORK"):
+    with app.app_context():
+        mw.ping()
+
+
+@app.get("/count")
+def count() -> dict[str, int]:
+    session["seen"] = session.get("seen", 0) + 1
+    return {"seen": session["seen"], "pid": os.getpid()}
+
+
+@app.get("/put/<key>/<value>")
+def put(key: str, value: str) -> dict[str, str]:
+    session[key] = value
+    return {key: value}
+
+
+@app.get("/read")
+def read() -> dict[str, object]:
+    return dict(session)
+
+
+@app.get("/slow/<value>")
+def slow(value: str) -> dict[str, str]:
+    before = dict(session)
+    time.sleep(0.2)
+    session["slow"] = value
+    return {"value": value, "name": str(before["name"])}
+
+
+@app.get("/logout")
+def logout() -> dict[str, bool]:
+    session.logout()
+    return {"out": True}
