@@ -35,7 +35,10 @@ class AsyncSessions:
 
 
 class AsyncRedisMW:
-    """redis-mw for asyncio: connects when first awaited, and belongs to that event loop. ``sync`` is its twin."""
+    """redis-mw for asyncio: connects when first awaited, and belongs to that event loop. ``sync`` is its twin.
+
+    With ``connect="eager"`` in the settings ``async with`` raises ``RedisUnavailable`` if there is no server.
+    """
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
@@ -60,6 +63,8 @@ class AsyncRedisMW:
         await self.driver.aclose()
 
     async def __aenter__(self) -> Self:
+        if self.settings.connect == "eager":
+            await self.ping()
         return self
 
     async def __aexit__(

@@ -86,6 +86,16 @@ def test_a_server_that_is_not_there_is_an_outage_unless_the_settings_are_eager(r
     with pytest.raises(RedisUnavailable):
         RedisMW(replace(lazy, connect="eager"))
 
+    async def elsewhere() -> None:
+        async with AsyncRedisMW(lazy) as amw:
+            with pytest.raises(RedisUnavailable):
+                await amw.ping()
+        with pytest.raises(RedisUnavailable):
+            async with AsyncRedisMW(replace(lazy, connect="eager")):
+                pass
+
+    asyncio.run(elsewhere())
+
 
 def test_without_sessions_the_face_has_none(redis_mw_settings: Settings) -> None:
     with RedisMW(replace(redis_mw_settings, sessions=None)) as mw:
