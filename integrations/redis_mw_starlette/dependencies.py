@@ -1,0 +1,49 @@
+"""FastAPI dependencies: what the layer has for the request, as annotated parameters."""
+
+from typing import Annotated
+
+from redis_mw.errors import LayerMissing, MissingExtra
+from redis_mw.faces.aio import AsyncRedisMW
+from redis_mw.faces.sync import RedisMW
+from redis_mw.policy.current import Context
+from redis_mw_starlette.session import RequestSession
+
+try:
+    from fastapi import Depends
+    from fastapi.requests import HTTPConnection
+except ImportError:
+    raise MissingExtra("fastapi", "a FastAPI dependency of redis_mw_starlette") from None
+
+
+# ``async``, although they await nothing: FastAPI would send a plain function to a thread.
+async def _context(connection: HTTPConnection) -> Context:
+    context: Context | None = connection.scope.get("redis_mw")
+    if context is None:
+        raise LayerMissing("RedisMiddleware is not mounted around this application")
+    return context
+
+
+async def _mw(context: Annotated[Context, Depends(_context)]) -> AsyncRedisMW:
+    face: AsyncRedisMW = context.mw
+    return face
+
+
+async def _sync_mw(context: Annotated[Context, Depends(_context)]) -> RedisMW:
+    face: AsyncRedisMW = context.mw
+    return face.sync
+
+
+async def _session(context: Annotated[Context, Depends(_context)]) -> RequestSession:
+    session: RequestSession | None = context.session
+    if session is None:
+        raise LayerMissing("sessions are turned off (sessions=None in the settings)")
+    session.mark_accessed()
+    return session
+
+
+MW = Annotated[AsyncRedisMW, Depends(_mw)]
+"""The direct face, for ``async def`` endpoints."""
+SyncMW = Annotated[RedisMW, Depends(_sync_mw)]
+"""The direct face, for plain ``def`` endpoints, which run in threads."""
+Session = Annotated[RequestSession, Depends(_session)]
+"""The session of the request or WebSocket; the same object as ``request.session``."""

@@ -1,0 +1,199 @@
+"""``RedisMiddleware``: the layer around a Starlette or FastAPI application, as plain ASGI."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from inspect import isawaitable
+from typing import Any
+
+from starlette import responses
+from starlette.requests import HTTPConnection, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from redis_mw.errors import Problem, RedisUnavailable, SessionUnavailable, SettingsError
+from redis_mw.events import Events
+from redis_mw.faces.aio import AsyncRedisMW
+from redis_mw.faces.listening import events_of
+from redis_mw.http.problems import problem
+from redis_mw.layer.exchange import Exchange, unavailable
+from redis_mw.layer.layer import Layer
+from redis_mw.layer.secrets import signing_secrets
+from redis_mw.policy.current import CURRENT, Context
+from redis_mw.sessions.room import Room, furnish
+from redis_mw.sessions.visit import Visit
+from redis_mw.settings import Settings
+from redis_mw_starlette.answer import Accept, Response
+from redis_mw_starlette.arguments import (
+    HTTPS_ONLY,
+    MAX_AGE,
+    PARTITIONED,
+    PATH,
+    SAME_SITE,
+    SESSION_COOKIE,
+    Arguments,
+    SameSite,
+)
+from redis_mw_starlette.faces import Faces
+from redis_mw_starlette.keeper import Keeper
+from redis_mw_starlette.origin import is_foreign
+from redis_mw_starlette.refusal import refuse
+from redis_mw_starlette.scopes import request_of
+
+OnRefuse = Callable[[Any, SessionUnavailable], "responses.Response | Awaitable[responses.Response | None] | None"]
+
+
+class RedisMiddleware:
+    """Gives every request its session, in the place and with the arguments of Starlette's own SessionMiddleware.
+
+    ``settings`` come from the environment (``REDIS_MW_URL`` ...) if not given; ``mw`` shares a face with the rest of
+    the application, which then closes it. ``secret_key`` signs cookies where the settings have no ``secret``, and
+    ``old_secret_keys`` are still accepted. ``on_refuse(request, refusal)`` may answer in the place of the 503 that an
+    outage of Redis gives: with a Starlette response, or None to leave it. A ``max_age`` (seconds) that is given is how
+    long an unused session lives; None makes a cookie that ends with the browser.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings | None = None,
+        *,
+        mw: AsyncRedisMW | None = None,
+        on_refuse: OnRefuse | None = None,
+        secret_key: object = None,
+        old_secret_keys: Sequence[object] = (),
+        session_cookie: str = SESSION_COOKIE,
+        max_age: int | None = MAX_AGE,
+        path: str = PATH,
+        same_site: SameSite = SAME_SITE,
+        https_only: bool = HTTPS_ONLY,
+        domain: str | None = None,
+        partitioned: bool = PARTITIONED,
+    ) -> None:
+        self.app = app
+        arguments = Arguments(
+            secrets=[str(each) for each in (secret_key, *old_secret_keys)] if secret_key else [],
+            session_cookie=session_cookie,
+            max_age=max_age,
+            path=path,
+            same_site=same_site,
+            https_only=https_only,
+            domain=domain,
+            partitioned=partitioned,
+        )
+        self._settings = arguments.merged(_settings(settings, mw))
+        self._faces = Faces(self._settings, mw)
+        self._on_refuse = on_refuse
+        sessions = self._settings.sessions
+        self._save_on_5xx = sessions is not None and sessions.save_on_5xx
+        self._origins = frozenset(sessions.websocket_origins if sessions is not None else ())
+        room = self._room(arguments, mw.events if mw is not None else events_of(self._settings))
+        self._layer = Layer(self._settings, room, arguments.session_cookie_of(sessions))
+
+    def _room(self, arguments: Arguments, events: Events) -> Room | None:
+        if self._settings.sessions is None:
+            return None
+        secrets = signing_secrets(self._settings, arguments.secrets, named="secret_key")
+        lifetime_us = arguments.lifetime_us
+        return furnish(self._settings, self._settings.sessions, secrets, events, lifetime_us=lifetime_us)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._lifespan(scope, receive, send)
+        elif scope["type"] not in ("http", "websocket") or "redis_mw" in scope:
+            await self.app(scope, receive, send)  # not ours, or ours already: an application mounted in another
+        else:
+            await self._connection(scope, receive, send)
+
+    async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = request_of(scope)
+        cookie = request.cookie(self._layer.cookie.name)
+        exchange = self._layer.begin(request, cookie)
+        visit = exchange.visit
+        if visit is None:
+            await self._inside(Context(self._faces.here()), scope, receive, send)
+        elif scope["type"] == "websocket" and cookie and not visit.skipped and is_foreign(request, self._origins):
+            await refuse(_forbidden(request.headers.get("accept")), scope, receive, send)
+        else:
+            await self._with_session(exchange, visit, scope, receive, send)
+
+    async def _with_session(self, exchange: Exchange, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        answer: Response | Accept | None = None
+        try:
+            mw = self._faces.here()
+            keeper = await Keeper.open(mw, self._layer, exchange, visit)
+            is_http = scope["type"] == "http"
+            answer = Response(keeper, send, save_on_5xx=self._save_on_5xx) if is_http else Accept(keeper, send)
+            scope["session"] = keeper.session
+            await self._inside(Context(mw, keeper.session), scope, receive, answer.send)
+            await answer.finish()
+            keeper.must_be_settled()
+        except Exception as error:
+            # What the session could not do comes first, whatever the application made of it on its way here.
+            cause = (answer.failure if answer is not None else None) or error
+            if isinstance(cause, SessionUnavailable) and (answer is None or not answer.started):
+                await self._refuse(exchange, cause, scope, receive, send)
+            elif cause is error:
+                raise
+            else:
+                raise cause from None
+
+    async def _inside(self, context: Context, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["redis_mw"] = context
+        scope.setdefault("state", {})["redis_mw"] = context
+        token = CURRENT.set(context)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            CURRENT.reset(token)
+
+    async def _refuse(
+        self, exchange: Exchange, refusal: SessionUnavailable, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        answer: Any = None
+        if self._on_refuse is not None:
+            connection: HTTPConnection = (
+                Request(scope, receive) if scope["type"] == "http" else WebSocket(scope, receive, send)
+            )
+            answer = self._on_refuse(connection, refusal)
+            if isawaitable(answer):
+                answer = await answer
+        if answer is None:
+            ours = unavailable(exchange.request, refusal.retry_after).response
+            answer = responses.Response(ours.body, ours.status, dict(ours.headers))
+        await refuse(answer, scope, receive, send)
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Close what is ours before the server may end the loop; ``connect="eager"`` refuses to start without Redis."""
+
+        async def closing(message: Message) -> None:
+            if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
+                await self._faces.aclose()
+            await send(message)
+
+        if self._settings.connect == "eager":
+            try:
+                await self._faces.here().ping()
+            except RedisUnavailable as error:
+                _ = await receive()
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                raise
+        try:
+            await self.app(scope, receive, closing)
+        finally:
+            await self._faces.aclose()
+
+
+def _settings(settings: object, mw: AsyncRedisMW | None) -> Settings:
+    if settings is None:
+        return mw.settings if mw is not None else Settings.from_env()
+    if not isinstance(settings, Settings):
+        remedy = "give a Settings; Starlette's own arguments have names (secret_key=...)"
+        raise SettingsError([Problem("settings", f"is a {type(settings).__name__}", remedy)])
+    if mw is not None and mw.settings != settings:
+        raise SettingsError([Problem("settings", "are not those of mw", "give one of the two")])
+    return settings
+
+
+def _forbidden(accept: str | None) -> responses.Response:
+    detail = "This page may not open a connection with the visitor's session."
+    content_type, body = problem(403, "Forbidden", detail=detail, accept=accept)
+    return responses.Response(body, 403, {"content-type": content_type})
