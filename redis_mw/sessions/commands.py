@@ -88,7 +88,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
     deadline_us: int = 0
 
 
-class Ended(msgspec.Struct, frozen=True, gc=False):
+class Destroyed(msgspec.Struct, frozen=True, gc=False):
     """The reply of ``destroy``: ended, gone or other, and whose session it was."""
 
     status: str
@@ -148,9 +148,9 @@ class Commands:
         words = (birth, changes.own_idle() or "0", times.idle_us, times.anonymous_us, times.longest_us, user or "")
         return self._command((*words, *changes.pairs()), _status, self.key(name), script=CREATE)
 
-    def save(self, name: str, changes: Changes) -> Command[Status]:
+    def save(self, name: str, changes: Changes, *, end_if_empty: bool = False) -> Command[Status]:
         times = self._lifetimes
-        words = (times.idle_us, times.anonymous_us, changes.own_idle(), *changes.arguments())
+        words = (times.idle_us, times.anonymous_us, changes.own_idle(), int(end_if_empty), *changes.arguments())
         return self._command(words, _status, self.key(name), script=SAVE)
 
     def regenerate(self, old: str, new: str, changes: Changes, user: str, *, grace: bool) -> Command[Status]:
@@ -161,7 +161,7 @@ class Commands:
         keys = (self.key(old), self.key(new))
         return self._command((*words, *changes.arguments()), _status, *keys, script=REGENERATE)
 
-    def destroy(self, name: str, *, user: str | None = None) -> Command[Ended]:
+    def destroy(self, name: str, *, user: str | None = None) -> Command[Destroyed]:
         return self._command(("" if user is None else "+" + user,), _ended, self.key(name), script=DESTROY)
 
     def peek(self, name: str) -> Command[tuple[Meta | None, bytes | None, bool]]:
@@ -214,9 +214,9 @@ def _status(reply: list[bytes]) -> Status:
     return Status(status, int(reply[1]), int(reply[2])) if status == "live" else Status(status)
 
 
-def _ended(reply: list[bytes]) -> Ended:
+def _ended(reply: list[bytes]) -> Destroyed:
     user = reply[1].decode("utf-8", "surrogateescape") if len(reply) > 1 else ""
-    return Ended(reply[0].decode(), user or None)
+    return Destroyed(reply[0].decode(), user or None)
 
 
 def _peeked(reply: list[bytes | None]) -> tuple[Meta | None, bytes | None, bool]:

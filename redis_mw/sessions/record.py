@@ -53,6 +53,10 @@ class Written(msgspec.Struct, frozen=True, gc=False):
     deadline_us: int
 
 
+class Ended(msgspec.Struct, frozen=True, gc=False):
+    """Nothing was left in the session, so the write ended it."""
+
+
 class Conflict(msgspec.Struct, frozen=True, gc=False):
     """Nothing was written: the session ended (``gone``) or was regenerated (``old``) while the request ran."""
 
@@ -79,7 +83,7 @@ class SessionInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Loaded: TypeAlias = Record | Absent | Away
-Saved: TypeAlias = Written | Conflict | LimitReached | Away
+Saved: TypeAlias = Written | Ended | Conflict | LimitReached | Away
 
 
 def parse_meta(text: bytes) -> Meta | None:

@@ -13,7 +13,7 @@ from redis_mw.events import EventName, Events
 from redis_mw.flows import Command, Failure, Flow, one, send
 from redis_mw.sessions.codec import Codec
 from redis_mw.sessions.commands import Changes, Commands, Read, Status
-from redis_mw.sessions.record import Absent, Away, Conflict, LimitReached, Loaded, Meta, Record, Saved, Written
+from redis_mw.sessions.record import Absent, Away, Conflict, Ended, LimitReached, Loaded, Meta, Record, Saved, Written
 from redis_mw.sessions.values import DamagedValue
 
 
@@ -74,9 +74,9 @@ class Store:
         status = yield from self._enlisted(command, user, name, changes, quota)
         return self._saved(status, name, "session.created")
 
-    def save(self, name: str, changes: Changes, *, meta: Meta) -> Flow[Saved]:
-        """Write what changed, if the session still exists under this name."""
-        command = self.commands.save(name, changes)
+    def save(self, name: str, changes: Changes, *, meta: Meta, end_if_empty: bool = False) -> Flow[Saved]:
+        """Write what changed, if the session still exists under this name; ``end_if_empty`` if nothing is left then."""
+        command = self.commands.save(name, changes, end_if_empty=end_if_empty)
         # A longer life must be in the index too; it is noted there before it is granted.
         longer = meta.user if changes.own_idle_us else None
         status = yield from self._enlisted(command, longer, name, changes, None)
@@ -150,6 +150,9 @@ class Store:
             return status
         if isinstance(status, Failure):
             return away(status)
+        if status.status == "ended":
+            self.events.emit("session.revoked", outcome="emptied", session=name[8:24])
+            return Ended()
         if status.status != "live":
             self.events.emit("session.conflict", outcome=status.status, session=name[8:24])
             return Conflict(status.status)

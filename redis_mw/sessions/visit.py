@@ -6,20 +6,18 @@ here, once for all of them. A visit does no I/O and is used by one request only.
 
 from collections.abc import Callable, Mapping
 from math import ceil
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
 from redis_mw.errors import SessionClosed, SessionUnavailable
 from redis_mw.flows import Flow, done, one, together
-from redis_mw.sessions import index
 from redis_mw.sessions.agent import Agent
-from redis_mw.sessions.changes import check_size, compare, encoded
-from redis_mw.sessions.commands import AGENT, Changes
+from redis_mw.sessions.changes import encoded
+from redis_mw.sessions.draft import Draft
 from redis_mw.sessions.ids import name_of
-from redis_mw.sessions.record import Away, Conflict, Loaded, Meta, Record, Saved, Written
+from redis_mw.sessions.record import Away, Conflict, Ended, LimitReached, Loaded, Record, Saved, Written
 from redis_mw.sessions.room import Room
-from redis_mw.sessions.store import Quota
 from redis_mw.sessions.values import DamagedValue
 
 
@@ -32,6 +30,9 @@ class Issue(msgspec.Struct, frozen=True, gc=False):
 
 class Withdraw(msgspec.Struct, frozen=True, gc=False):
     """Delete the session cookie: the session was ended on purpose."""
+
+
+Wrote: TypeAlias = Literal["created", "saved", "regenerated"]
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -162,16 +163,14 @@ class Visit:
         self.loaded = True
         if isinstance(loaded, Record):
             try:
-                self.initial = {key: self.room.store.codec.to_value(plain) for key, plain in loaded.fields.items()}
+                self._take(loaded)
             except DamagedValue as error:
                 self.room.store.events.emit("session.damaged", outcome=str(error), session=loaded.name[8:24])
             else:
-                self.id, self.record, self._settled = id, loaded, loaded.fields
-                self._objects = dict(self.initial)
-                self._data_user = self.room.user_in(self.initial)
+                self.id = id
                 slides = bool(loaded.meta.own_idle_us or self.room.lifetime_us)
                 if (loaded.renewed and slides) or (self.stale and not loaded.read_only):
-                    self._issue(id, loaded.meta, loaded.now_us)
+                    self._issue(loaded)
                 return
         self.id = None
 
@@ -229,22 +228,18 @@ class Visit:
 
     def _close(self, data: Mapping[str, object], fields: Mapping[str, bytes], keep_empty: bool) -> Flow[Closed]:
         user, bind = self._binding(data)
-        if self.record is None:
-            return (yield from self._close_new(fields, user if bind else None, keep_empty))
-        record, changes = self.record, self._changes(fields, self.record.meta)
-        if self.record.fields and not fields and user is None and not keep_empty:
-            self.logout()
-            return (yield from self._close_new(fields, None, keep_empty))
-        if not (changes or bind or self.regenerating):
+        draft = Draft(self.room, fields, self.own_idle_us, self.agent)
+        record = self.record
+        if record is None:
+            return (yield from self._begin(draft, user if bind else None, keep_empty))
+        if not (draft.changes(record) or bind or self.regenerating):
             return Closed("unchanged")
-        check_size(fields, self.room.max_bytes, self.room.max_fields)
         if record.read_only and not (bind and user is not None):
             self.room.store.events.emit("session.conflict", outcome="old", session=record.name[8:24])
             return Closed("conflict")
         if bind or self.regenerating:
-            return (yield from self._close_renamed(record, changes, fields, user, bind))
-        saved = yield from self.room.store.save(record.name, changes, meta=record.meta)
-        return self._closed(saved, "saved", cast(str, self.id), fields, record.meta)
+            return (yield from self._rename(draft, record, user, bind))
+        return self._closed((yield from draft.save(record, keep_empty=keep_empty)), "saved")
 
     def _binding(self, data: Mapping[str, object]) -> tuple[str | None, bool]:
         """The user the session belongs to from now on, and whether that has to be written."""
@@ -256,113 +251,70 @@ class Visit:
             return in_data, in_data != before
         return before, False
 
-    def _changes(self, fields: Mapping[str, bytes], meta: Meta) -> Changes:
-        own_idle_us = None if self.own_idle_us == meta.own_idle_us else self.own_idle_us
-        before = self.record.fields if self.record is not None else {}
-        codec, context = self.room.store.codec, meta.birth.encode()
-        return compare(before, fields, lambda plain, field: codec.seal(plain, context, field), own_idle_us)
-
-    def _with_agent(self, changes: Changes, birth: str) -> Changes:
-        sealed = self.room.store.codec.seal(self.agent().encode(), birth.encode(), AGENT)
-        return Changes({**changes.put, AGENT: sealed}, changes.drop, changes.own_idle_us)
-
-    def _quota(self, user: str | None, replaces: str | None) -> Flow[Quota | Away | None]:
-        if user is None or self.room.max_sessions is None:
-            return done(None)
-        return index.quota(
-            self.room.store, user, self.room.max_sessions, refuse=self.room.refuse_more, replaces=replaces
-        )
-
-    def _close_new(self, fields: Mapping[str, bytes], user: str | None, keep_empty: bool) -> Flow[Closed]:
+    def _begin(self, draft: Draft, user: str | None, keep_empty: bool) -> Flow[Closed]:
         """Nothing is stored yet, or the old session was ended: end that one and create a new one, as far as needed."""
-        ending, self._ending = self._ending, None
-        create = bool(fields) or user is not None or keep_empty
-        if create:
-            check_size(fields, self.room.max_bytes, self.room.max_fields)
-        if not create:
-            if ending is None:
-                return Closed("unchanged")
-            ended = yield from self.room.store.destroy(name_of(ending))
-            if isinstance(ended, Away):
-                self._ending = ending
-                return Closed("away", ended)
-            self.cookie = Withdraw()
-            return Closed("destroyed")
-        quota = yield from self._quota(user, None)
-        if isinstance(quota, Away):
-            return Closed("away", quota)
-        id, birth = self.id or self.room.new_id(), self.room.new_birth()
-        meta = Meta(birth, 0, 0, 0, self.own_idle_us or 0, user)
-        changes = self._changes(fields, meta)
-        changes = Changes(changes.put, (), self.own_idle_us)
-        if user is not None:
-            changes = self._with_agent(changes, birth)
-        creating = self.room.store.create(name_of(id), birth, changes, user, quota=quota)
-        if ending is None:
-            saved = yield from creating
-        else:
-            ended, saved = yield from together(self.room.store.destroy(name_of(ending)), creating)
-            if isinstance(ended, Away):
-                self._ending = ending
-        return self._closed(saved, "created", id, fields, meta)
+        ending: Flow[bool | Away] = done(False)
+        if self._ending is not None:
+            ending = self.room.store.destroy(name_of(self._ending))
+        creating: Flow[Record | Saved | None] = done(None)
+        if draft.fields or user is not None or keep_empty:
+            draft.check()
+            self.id = self.id or self.room.new_id()
+            creating = draft.create(self.id, user)
+        ended, saved = yield from together(ending, creating)
+        if isinstance(ended, Away):
+            return Closed("away", ended)
+        if self._ending is not None:
+            self._ending, self.cookie = None, Withdraw()
+            if saved is None:
+                return Closed("destroyed")
+        return Closed("unchanged") if saved is None else self._closed(saved, "created")
 
-    def _close_renamed(
-        self, record: Record, changes: Changes, fields: Mapping[str, bytes], user: str | None, bind: bool
-    ) -> Flow[Closed]:
+    def _rename(self, draft: Draft, record: Record, user: str | None, bind: bool) -> Flow[Closed]:
         """Move the session to a new id, with a new user or the same."""
-        store, before = self.room.store, record.meta.user
-        word = ("-" if user is None else "+" + user) if bind else "="
-        quota = yield from self._quota(user if bind else None, record.name if user == before else None)
-        if isinstance(quota, Away):
-            return Closed("away", quota)
-        if bind and user is not None:
-            changes = self._with_agent(changes, record.meta.birth)
-        id, grace = self.foretell(), self.grace and word != "-"
-        saved = yield from store.regenerate(
-            record.name, name_of(id), changes, word, meta=record.meta, grace=grace, quota=quota
-        )
+        id, before = self.foretell(), record.meta.user
+        saved = yield from draft.rename(record, id, user, bind=bind, grace=self.grace)
         if isinstance(saved, Conflict) and bind and user is not None:
             # Somebody ended or moved the session while this request logged in (a form sent twice): the one who has
             # just proved who they are gets a session of their own.
             self.record, self.id, self._next_id = None, id, None
-            return (yield from self._close_new(fields, user, False))
-        meta = msgspec.structs.replace(record.meta, user=user)
-        closed = self._closed(saved, "regenerated", id, fields, meta, rebound=word[0] == "+")
-        if isinstance(saved, Written) and before is not None:
-            delist = store.commands.delist(before, [record.name])
+            return (yield from self._begin(draft, user, False))
+        self.id = id if isinstance(saved, Record) else self.id
+        closed = self._closed(saved, "regenerated")
+        if isinstance(saved, Record) and before is not None:
+            delist = self.room.store.commands.delist(before, [record.name])
             return msgspec.structs.replace(closed, after=lambda: one(delist))
         return closed
 
-    def _closed(
-        self,
-        saved: Saved,
-        outcome: Literal["created", "saved", "regenerated"],
-        id: str,
-        fields: Mapping[str, bytes],
-        meta: Meta,
-        *,
-        rebound: bool = True,
-    ) -> Closed:
+    def _closed(self, saved: Record | Saved, outcome: Wrote) -> Closed:
         """Take over what was written, so that the visit can go on and be closed again."""
-        if isinstance(saved, Away):
-            return Closed("away", saved)
-        if isinstance(saved, Conflict):
-            return Closed("conflict")
-        if not isinstance(saved, Written):
-            return Closed("refused")
-        created_us = saved.now_us if outcome == "created" or (outcome == "regenerated" and rebound) else meta.created_us
-        own_idle_us = meta.own_idle_us if self.own_idle_us is None else self.own_idle_us
-        meta = Meta(meta.birth, created_us, saved.now_us, saved.deadline_us, own_idle_us, meta.user)
-        self.id, self.loaded = id, True
-        self.record = Record(saved.name, meta, fields, saved.now_us)
-        self.initial = {key: self.room.store.codec.to_value(plain) for key, plain in fields.items()}
-        self._objects = dict(self.initial)
-        self._data_user = self.room.user_in(self.initial)
-        self.logging_in, self.regenerating, self.own_idle_us, self._next_id = None, False, None, None
-        if outcome != "saved" or own_idle_us or self.room.lifetime_us:
-            self._issue(id, meta, saved.now_us)
-        return Closed(outcome)
+        match saved:
+            case Away():
+                return Closed("away", saved)
+            case Conflict():
+                return Closed("conflict")
+            case LimitReached():
+                return Closed("refused")
+            case Ended():
+                self.id, self.record, self.initial = None, None, {}
+                self.cookie = Withdraw()
+                return Closed("destroyed")
+            case Record():
+                self.loaded = True
+                self._take(saved)
+                self.logging_in, self.regenerating, self.own_idle_us, self._next_id = None, False, None, None
+                if outcome != "saved" or saved.meta.own_idle_us or self.room.lifetime_us:
+                    self._issue(saved)
+                return Closed(outcome)
+            case Written():
+                raise AssertionError("a draft gives a record for what it wrote")
 
-    def _issue(self, id: str, meta: Meta, now_us: int) -> None:
-        left_us = meta.own_idle_us or self.room.lifetime_us or meta.deadline_us - now_us
-        self.cookie = Issue(id, max(ceil(left_us / 1e6), 0) if self.persistent else None)
+    def _take(self, record: Record) -> None:
+        """``record`` is how the session stands in Redis; raises ``DamagedValue``."""
+        self.initial = {key: self.room.store.codec.to_value(plain) for key, plain in record.fields.items()}
+        self.record, self._settled, self._objects = record, record.fields, dict(self.initial)
+        self._data_user = self.room.user_in(self.initial)
+
+    def _issue(self, record: Record) -> None:
+        left_us = record.meta.own_idle_us or self.room.lifetime_us or record.meta.deadline_us - record.now_us
+        self.cookie = Issue(cast(str, self.id), max(ceil(left_us / 1e6), 0) if self.persistent else None)

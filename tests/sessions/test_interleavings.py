@@ -107,8 +107,8 @@ class Requests(RuleBasedStateMachine):
                 assert request.id is not None and request.id != id
                 self.truth[request.id] = (dict(data), user)
         elif closed.outcome == "destroyed":
-            assert before and not data and id in self.truth
-            del self.truth[id]
+            values, bound = self.truth.pop(id)
+            assert not data and bound is None and not merged(values, changed, removed)
         elif closed.outcome == "saved":
             values, bound = self.truth[id]
             self.truth[id] = (merged(values, changed, removed), bound)

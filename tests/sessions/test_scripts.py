@@ -90,12 +90,15 @@ class Model:
             return "gone"
         return "live" if session.successor is None else "old"
 
-    def save(self, name: str, put: dict[str, bytes], drop: list[str], own_idle: int | None) -> str:
+    def save(self, name: str, put: dict[str, bytes], drop: list[str], own_idle: int | None, end: bool) -> str:
         if (status := self.writable(name)) != "live":
             return status
         session = self.sessions[name]
         self._extend(session, own_idle)
         self._write(session, put, drop)
+        if end and not session.fields and not session.user:
+            del self.sessions[name]
+            return "ended"
         return "live"
 
     def regenerate(
@@ -229,11 +232,17 @@ class Scripts(RuleBasedStateMachine):
         status = self.run(self.commands.create(name, birth, Changes(put, (), own_idle), user))
         assert status.status == self.model.create(name, birth, put, own_idle, user)
 
-    @rule(name=names, put=values, drop=st.lists(st.sampled_from([".x", ".y"]), unique=True), own_idle=own)
-    def save(self, name: str, put: dict[str, bytes], drop: list[str], own_idle: int | None) -> None:
+    @rule(
+        name=names,
+        put=values,
+        drop=st.lists(st.sampled_from([".x", ".y", ".z"]), unique=True),
+        own_idle=own,
+        end=st.booleans(),
+    )
+    def save(self, name: str, put: dict[str, bytes], drop: list[str], own_idle: int | None, end: bool) -> None:
         drop = [each for each in drop if each not in put]
-        status = self.run(self.commands.save(name, Changes(put, drop, own_idle)))
-        assert status.status == self.model.save(name, put, drop, own_idle)
+        status = self.run(self.commands.save(name, Changes(put, drop, own_idle), end_if_empty=end))
+        assert status.status == self.model.save(name, put, drop, own_idle, end)
 
     @rule(slot=st.sampled_from([0, 3]), pair=st.permutations([0, 1, 2]), put=values, own_idle=own,
           user=st.sampled_from(["=", "-", "+42", "+a|b"]), grace=st.booleans())  # fmt: skip

@@ -119,6 +119,40 @@ def test_a_delete_is_not_put_back_by_a_parallel_writer(run, visit, stored):
     assert visit(id).initial == {"b": 2}
 
 
+def test_an_emptied_session_ends_with_its_cookie(run, visit, stored, keys):
+    id = stored({"flash": "hello"})
+    met = visit(id)
+    assert run(met.close({})).outcome == "destroyed"
+    assert (met.cookie, keys()) == (Withdraw(), [])
+    assert run(met.close({"a": 1})).outcome == "created" and met.id != id
+
+
+def test_emptying_ones_own_view_of_a_session_does_not_end_what_a_parallel_request_added(run, visit, stored):
+    id = stored({"flash": "hello"})
+    popping, adding = visit(id), visit(id)
+    run(adding.close({"flash": "hello", "cart": [1]}))
+    assert run(popping.close({})).outcome == "saved"
+    assert visit(id).initial == {"cart": [1]} and popping.cookie is None
+
+
+def test_an_old_id_that_empties_its_view_does_not_end_the_login_it_became(run, visit, stored):
+    id = stored({"flash": "hello"})
+    popping, entering = visit(id), visit(id)
+    entering.login(42)
+    run(entering.close(entering.initial))
+    assert run(popping.close({})).outcome == "conflict"
+    late = visit(id)
+    assert run(late.close({})).outcome == "conflict"
+    assert visit(entering.id).user_id == "42"
+
+
+def test_a_session_of_a_user_goes_on_without_values(run, visit, stored):
+    id = stored({"cart": [1]}, user="42")
+    met = visit(id)
+    assert run(met.close({})).outcome == "saved"
+    assert visit(id).user_id == "42"
+
+
 def test_an_edit_deep_inside_a_value_is_noticed(run, visit, stored):
     id = stored({"cart": {"items": [{"id": 1, "count": 1}]}})
     met = visit(id)

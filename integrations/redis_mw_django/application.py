@@ -1,0 +1,166 @@
+"""What Django's settings make of redis-mw in this process: the settings tree, the faces, the layer.
+
+Made on first use and kept until a setting that it was made of changes (``override_settings`` in tests).
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+
+from asgiref.sync import AsyncToSync, sync_to_async
+from django.conf import settings as django_settings
+from django.contrib.auth import SESSION_KEY
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.utils.encoding import force_str
+
+from redis_mw.faces.aio import AsyncRedisMW
+from redis_mw.faces.sync import RedisMW
+from redis_mw.flows import Flow
+from redis_mw.layer.cookie import SessionCookie
+from redis_mw.layer.layer import Layer
+from redis_mw.layer.secrets import signing_secrets
+from redis_mw.sessions.room import Room, furnish
+from redis_mw.settings import Settings, microseconds, replace
+
+T = TypeVar("T")
+
+AFTERWARDS_S = 1.0
+"""How long clean-up that no response waits for may take."""
+
+
+class Application:
+    """redis-mw as the current settings of Django describe it."""
+
+    def __init__(self, worker: str) -> None:
+        self.settings = _for_worker(settings_tree(), worker)
+        self.sync = RedisMW(self.settings)
+        self._by_loop: dict[asyncio.AbstractEventLoop, AsyncRedisMW] = {}
+
+    @cached_property
+    def layer(self) -> Layer:
+        """The request layer; raises ``SettingsError`` where cookies cannot be signed."""
+        return Layer(self.settings, self._furnished(), SessionCookie(name=django_settings.SESSION_COOKIE_NAME))
+
+    @property
+    def room(self) -> Room:
+        """The sessions; raises ``ImproperlyConfigured`` where they are turned off."""
+        if self.layer.room is None:
+            raise ImproperlyConfigured("SESSION_ENGINE is redis_mw_django.sessions, but REDIS_MW turns sessions off")
+        return self.layer.room
+
+    @property
+    def aio(self) -> AsyncRedisMW:
+        """The face of the running event loop."""
+        loop = asyncio.get_running_loop()
+        face = self._by_loop.get(loop)
+        if face is None:
+            for ended in [each for each in self._by_loop if each.is_closed()]:
+                del self._by_loop[ended]
+            face = self._by_loop[loop] = AsyncRedisMW(self.settings)
+            face.sync = self.sync
+        return face
+
+    def run(self, flow: Flow[T]) -> T:
+        """Perform a flow on this thread."""
+        return self.sync.driver.run(flow)
+
+    async def arun(self, flow: Flow[T]) -> T:
+        """Perform a flow on the running loop, or, where that lives for this one call only, on its maker's thread."""
+        if lives_for_one_call(asyncio.get_running_loop()):
+            return await sync_to_async(self.run)(flow)
+        return await self.aio.driver.run(flow)
+
+    def detach(self, flow: Flow[Any]) -> None:
+        """Perform a flow that no response waits for."""
+        self.sync.driver.detach(flow, AFTERWARDS_S)
+
+    def close(self) -> None:
+        """Close every face; those of a running loop as soon as it comes round to it."""
+        self.sync.close()
+        for loop, face in self._by_loop.items():
+            if not loop.is_closed():
+                _ = loop.call_soon_threadsafe(_close_on, loop, face)
+        self._by_loop.clear()
+
+    def _furnished(self) -> Room | None:
+        sessions = self.settings.sessions
+        if sessions is None:
+            return None
+        own = [force_str(key) for key in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)]
+        lifetime_us = None
+        if django_settings.is_overridden("SESSION_COOKIE_AGE"):
+            lifetime_us = microseconds(django_settings.SESSION_COOKIE_AGE)
+        secrets = signing_secrets(self.settings, own, named="SECRET_KEY")
+        return furnish(self.settings, sessions, secrets, self.sync.events, lifetime_us=lifetime_us, user_of=_user_of)
+
+
+def settings_tree() -> Settings:
+    """``REDIS_MW`` (a mapping or ``Settings``), else the environment; ``SettingsError`` lists all that is wrong."""
+    given: Any = getattr(django_settings, "REDIS_MW", None)
+    if given is None:
+        return Settings.from_env()
+    return given if isinstance(given, Settings) else Settings.from_mapping(given)
+
+
+def lives_for_one_call(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether ``async_to_sync`` made this loop (an async view under WSGI): a connection of its own would not pay."""
+    return loop in AsyncToSync.loop_thread_executors
+
+
+_made: dict[str, Application] = {}
+
+
+def application() -> Application:
+    """The one of this process and of today's settings."""
+    worker = parallel_worker()
+    made = _made.get(worker)
+    # setdefault is atomic; one that lost the race has opened no connection.
+    return made if made is not None else _made.setdefault(worker, Application(worker))
+
+
+def parallel_worker() -> str:
+    """Which of several processes that run tests side by side this is: "" in all others.
+
+    Workers of Django's own runner are known by the number that it gives their databases, those of pytest-xdist by
+    the environment.
+    """
+    runner = sys.modules.get("django.test.runner")
+    number = getattr(runner, "_worker_id", 0) if runner is not None else 0
+    if number:
+        return f"dj{number}"
+    # A server that a test starts inherits the variable, and is no worker.
+    return os.environ.get("PYTEST_XDIST_WORKER", "") if "pytest" in sys.modules else ""
+
+
+def _for_worker(settings: Settings, worker: str) -> Settings:
+    """The same with a prefix that no other worker has."""
+    if not worker or worker in settings.prefix:
+        return settings
+    return replace(settings, prefix=f"{settings.prefix[:50]}-{worker}")
+
+
+def _user_of(data: Mapping[str, Any]) -> object:
+    """Where Django's ``login()`` notes the user."""
+    return data.get(SESSION_KEY)
+
+
+def _close_on(loop: asyncio.AbstractEventLoop, face: AsyncRedisMW) -> None:
+    closing = loop.create_task(face.driver.aclose())
+    _closing.add(closing)
+    closing.add_done_callback(_closing.discard)
+
+
+_closing: set[asyncio.Task[None]] = set()
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    if setting in ("REDIS_MW", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "SESSION_COOKIE_AGE", "SESSION_COOKIE_NAME"):
+        while _made:
+            _made.popitem()[1].close()
+
+
+setting_changed.connect(_forget, dispatch_uid="redis_mw_django")

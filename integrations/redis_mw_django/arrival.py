@@ -1,0 +1,91 @@
+"""A request's session cookie on its way in and out: unsigned for Django, signed for the browser.
+
+Pure translation between Django's request and response and the layer; no flow is run here.
+"""
+
+from contextvars import ContextVar
+
+from django.conf import settings as django_settings
+from django.core import mail
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
+
+from redis_mw.errors import SessionUnavailable
+from redis_mw.http.request import Fields, Request
+from redis_mw.layer.exchange import Exchange
+from redis_mw.sessions.ids import is_id
+from redis_mw.sessions.visit import Issue, Visit
+from redis_mw_django.application import Application
+
+saved_by_tests: set[str] = set()
+"""Ids of sessions that a test saved outside of any request, as ``Client.login`` and ``Client.session`` do."""
+
+
+class Arrival:
+    """One request that came through ``RedisMiddleware``, until its response leaves."""
+
+    def __init__(self, application: Application, request: HttpRequest) -> None:
+        self.application = application
+        self.refused: SessionUnavailable | None = None
+        """What a session that could not be had raised, while Django's own middleware ran perhaps."""
+        self._taken = False
+        self._name = django_settings.SESSION_COOKIE_NAME
+        cookie, unsigned = self._admitted(request.COOKIES.get(self._name))
+        self.exchange: Exchange = application.layer.begin(
+            Request(
+                request.method or "GET",
+                request.path_info,
+                query=request.META.get("QUERY_STRING", ""),
+                scheme=request.scheme or "http",
+                host=request.META.get("HTTP_HOST", ""),
+                headers=Fields(tuple(request.headers.items())),
+                client=request.META.get("REMOTE_ADDR"),
+            ),
+            cookie,
+        )
+        visit = self.exchange.visit
+        if visit is not None and visit.id is not None:
+            request.COOKIES[self._name] = visit.id
+            visit.stale = visit.stale or unsigned  # once read, the cookie is sent again, signed
+        else:
+            _ = request.COOKIES.pop(self._name, None)
+
+    def take(self, id: str | None) -> Visit | None:
+        """The visit that was begun for this request, if the session with this id is meant and nobody took it yet."""
+        visit = self.exchange.visit
+        if self._taken or visit is None or visit.id != id:
+            return None
+        self._taken = True
+        return visit
+
+    def sign(self, response: HttpResponseBase) -> None:
+        """Sign the session cookie that Django's middleware has set on the response, if any."""
+        morsel = response.cookies.get(self._name)
+        room = self.application.room
+        if morsel is not None and room.signer is not None and is_id(morsel.value):
+            response.cookies[self._name] = room.signer.sign(morsel.value)  # the attributes stay
+
+    def due(self, visit: Visit) -> str | None:
+        """The id whose cookie has to be sent although nothing was saved: signed anew, or with a longer life."""
+        return visit.cookie.id if visit.record is not None and isinstance(visit.cookie, Issue) else None
+
+    def keep(self, response: HttpResponseBase) -> None:
+        """Let the browser keep the cookie it has: nobody knows whether it is still good."""
+        _ = response.cookies.pop(self._name, None)
+
+    def _admitted(self, cookie: str | None) -> tuple[str | None, bool]:
+        """The cookie, and whether it came as a bare id; such a one is signed here if it may pass."""
+        if cookie is None or not is_id(cookie):
+            return cookie, False
+        signer = self.application.room.signer
+        allowed = getattr(django_settings, "REDIS_MW_ACCEPT_UNSIGNED", False) is True or cookie in saved_by_tests
+        return (signer.sign(cookie), True) if allowed and signer is not None else (cookie, False)
+
+
+ARRIVAL: ContextVar[Arrival | None] = ContextVar("redis_mw_django.arrival", default=None)
+
+
+def note_saved(id: str | None) -> None:
+    """Remember a session that a test saved: Django's test clients hand its bare id to the browser they play."""
+    if id is not None and ARRIVAL.get() is None and hasattr(mail, "outbox"):
+        saved_by_tests.add(id)

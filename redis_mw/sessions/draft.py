@@ -1,0 +1,101 @@
+"""A session as it shall be written: the flows by which it is created, saved or given a new id, each in one trip.
+
+A draft is one closing's; it knows what was read and what the handler left, and turns the difference into commands.
+"""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from redis_mw.flows import Flow, done
+from redis_mw.sessions import index
+from redis_mw.sessions.agent import Agent
+from redis_mw.sessions.changes import check_size, compare
+from redis_mw.sessions.commands import AGENT, Changes
+from redis_mw.sessions.ids import name_of
+from redis_mw.sessions.record import Away, Meta, Record, Saved, Written
+from redis_mw.sessions.room import Room
+from redis_mw.sessions.store import Quota
+
+
+class Draft(msgspec.Struct, frozen=True):
+    """``fields`` are the encoded values to be stored, ``own_idle_us`` a new lifetime of its own (None: as it was).
+
+    ``agent`` says who logs in, asked only then.
+    """
+
+    room: Room
+    fields: Mapping[str, bytes]
+    own_idle_us: int | None
+    agent: Callable[[], Agent]
+
+    def changes(self, record: Record) -> Changes:
+        """What has to be written so that ``record`` becomes this."""
+        own_idle_us = None if self.own_idle_us == record.meta.own_idle_us else self.own_idle_us
+        return self._compared(record.fields, record.meta.birth, own_idle_us)
+
+    def check(self) -> None:
+        """Raise ``SessionTooLarge`` if this is more than the settings allow."""
+        check_size(self.fields, self.room.max_bytes, self.room.max_fields)
+
+    def create(self, id: str, user: str | None) -> Flow[Record | Saved]:
+        """Store it under a new id."""
+        self.check()
+        quota = yield from self._quota(user, None)
+        if isinstance(quota, Away):
+            return quota
+        birth = self.room.new_birth()
+        changes = self._compared({}, birth, self.own_idle_us)
+        if user is not None:
+            changes = self._signed(changes, birth)
+        saved = yield from self.room.store.create(name_of(id), birth, changes, user, quota=quota)
+        return self._recorded(saved, Meta(birth, 0, 0, 0, 0, user), begins=True)
+
+    def save(self, record: Record, *, keep_empty: bool) -> Flow[Record | Saved]:
+        """Write the difference to ``record``. Where nothing is left, the session ends, unless ``keep_empty``."""
+        self.check()
+        changes = self.changes(record)
+        end_if_empty = not keep_empty and not self.fields
+        saved = yield from self.room.store.save(record.name, changes, meta=record.meta, end_if_empty=end_if_empty)
+        return self._recorded(saved, record.meta, begins=False)
+
+    def rename(self, record: Record, id: str, user: str | None, *, bind: bool, grace: bool) -> Flow[Record | Saved]:
+        """Move ``record`` to a new id with the difference; ``bind`` makes it ``user``'s, or nobody's."""
+        self.check()
+        quota = yield from self._quota(user if bind else None, record.name if user == record.meta.user else None)
+        if isinstance(quota, Away):
+            return quota
+        changes = self.changes(record)
+        if bind and user is not None:
+            changes = self._signed(changes, record.meta.birth)
+        word = ("-" if user is None else "+" + user) if bind else "="
+        # An id that was logged in must not outlive the logout, not even for reading.
+        grace = grace and word != "-"
+        saved = yield from self.room.store.regenerate(
+            record.name, name_of(id), changes, word, meta=record.meta, grace=grace, quota=quota
+        )
+        return self._recorded(saved, msgspec.structs.replace(record.meta, user=user), begins=word[0] == "+")
+
+    def _compared(self, before: Mapping[str, bytes], birth: str, own_idle_us: int | None) -> Changes:
+        codec, context = self.room.store.codec, birth.encode()
+        return compare(before, self.fields, lambda plain, field: codec.seal(plain, context, field), own_idle_us)
+
+    def _signed(self, changes: Changes, birth: str) -> Changes:
+        """With the visitor's browser and network, for the list of the user's sessions."""
+        sealed = self.room.store.codec.seal(self.agent().encode(), birth.encode(), AGENT)
+        return Changes({**changes.put, AGENT: sealed}, changes.drop, changes.own_idle_us)
+
+    def _quota(self, user: str | None, replaces: str | None) -> Flow[Quota | Away | None]:
+        limit = self.room.max_sessions
+        if user is None or limit is None:
+            return done(None)
+        return index.quota(self.room.store, user, limit, refuse=self.room.refuse_more, replaces=replaces)
+
+    def _recorded(self, saved: Saved, meta: Meta, *, begins: bool) -> Record | Saved:
+        """The session as it now stands in Redis, if it was written."""
+        if not isinstance(saved, Written):
+            return saved
+        created_us = saved.now_us if begins else meta.created_us
+        own_idle_us = meta.own_idle_us if self.own_idle_us is None else self.own_idle_us
+        meta = Meta(meta.birth, created_us, saved.now_us, saved.deadline_us, own_idle_us, meta.user)
+        return Record(saved.name, meta, self.fields, saved.now_us)

@@ -1,0 +1,84 @@
+"""A Django project for the tests of this room; every test has a prefix of its own on the test server."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import django
+import pytest
+from django.conf import settings as django_settings
+
+from redis_mw.settings import Settings
+
+OURS = "redis_mw_django.middleware.RedisMiddleware"
+
+
+def _load(name: str) -> ModuleType:
+    """Import a file beside this one under its name; tests are no package here."""
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+if not django_settings.configured:
+    django_settings.configure(
+        SECRET_KEY="a key for tests that is long enough to sign",
+        ALLOWED_HOSTS=["testserver"],
+        INSTALLED_APPS=[
+            "django.contrib.admin",
+            "django.contrib.auth",
+            "django.contrib.contenttypes",
+            "django.contrib.messages",
+            "django.contrib.sessions",
+            "redis_mw_django",
+        ],
+        MIDDLEWARE=[
+            OURS,
+            "django.contrib.sessions.middleware.SessionMiddleware",
+            "django.contrib.auth.middleware.AuthenticationMiddleware",
+            "django.contrib.messages.middleware.MessageMiddleware",
+        ],
+        TEMPLATES=[
+            {
+                "BACKEND": "django.template.backends.django.DjangoTemplates",
+                "APP_DIRS": True,
+                "OPTIONS": {
+                    "context_processors": [
+                        "django.template.context_processors.request",
+                        "django.contrib.auth.context_processors.auth",
+                        "django.contrib.messages.context_processors.messages",
+                    ]
+                },
+            }
+        ],
+        DATABASES={"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}},
+        DEFAULT_AUTO_FIELD="django.db.models.AutoField",
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        MESSAGE_STORAGE="django.contrib.messages.storage.session.SessionStorage",
+        ROOT_URLCONF="site_of_tests",
+        SESSION_ENGINE="redis_mw_django.sessions",
+        STATIC_URL="static/",
+        USE_TZ=True,
+    )
+    django.setup()
+    _ = _load("site_of_tests")
+
+
+@pytest.fixture(autouse=True)
+def _on_the_test_server(request: pytest.FixtureRequest, settings: Any) -> None:
+    """Every test of this room has its own prefix on the test server."""
+    tree: Settings = request.getfixturevalue("redis_mw_settings")
+    settings.REDIS_MW = tree
+
+
+@pytest.fixture
+def hooks() -> Any:
+    """What a view does in its middle; forgotten after the test."""
+    site: Any = sys.modules["site_of_tests"]
+    yield site.hooks
+    site.hooks.clear()
