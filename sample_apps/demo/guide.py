@@ -1,0 +1,92 @@
+"""What the steps of the tour are made of: rows about shops, requests held in flight, counts taken behind the scenes."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from statistics import median_low
+
+from sample_apps.demo.market import Market, Shop
+from sample_apps.demo.table import Table
+from sample_apps.demo.visitor import Reply, Visitor
+
+RECOVERY = 30.0
+SAMPLES = 5
+
+
+class Guide:
+    """Knows the market from outside and from behind, and keeps the table."""
+
+    def __init__(self, market: Market, table: Table) -> None:
+        self.market = market
+        self.shops = market.shops
+        self.table = table
+        self._pool = ThreadPoolExecutor(4, "tour")
+
+    def row(self, shop: Shop | str, what: str, expected: object, seen: object) -> None:
+        """One row: where, what was done, what should come of it, what did."""
+        self.table.row(shop if isinstance(shop, str) else shop.name, what, expected, seen)
+
+    def pairs(self) -> list[tuple[Shop, Shop]]:
+        """Each shop with the one after it."""
+        return list(zip(self.shops, [*self.shops[1:], self.shops[0]], strict=True))
+
+    @contextmanager
+    def in_flight(self, visitor: Visitor, shop: Shop) -> "Iterator[Future[Reply]]":
+        """A request that has read its session and has not answered yet, for as long as the block lasts.
+
+        It asks for the price of a delivery, and the carrier takes its time.
+        """
+        with self.market.carrier.busy() as asked:
+            slow = self._pool.submit(visitor.again().post, f"{shop.url}/cart/delivery")
+            while not asked.wait(0.05):
+                if slow.done():
+                    raise ValueError(f"{shop.name} answered {slow.result().status} and did not ask the carrier")
+            yield slow
+
+    def trips(self, shop: Shop, what: str, expected: int, ask: Callable[[], Reply]) -> None:
+        """A row about the round trips of one request; what a client sends now and then on its own is outvoted."""
+        counts: list[int] = []
+        for _ in range(SAMPLES):
+            before = self.reads()
+            _ = ask()
+            counts.append(self.reads() - before - 1)  # the counting itself is one
+        self.row(shop, what, expected, median_low(counts))
+
+    def reads(self) -> int:
+        """How often Redis has read from a connection."""
+        return int(self.market.redis.info("stats")["total_reads_processed"])
+
+    def stored(self) -> set[bytes]:
+        """The keys of sessions; what ends in ``:i`` lists those of a user."""
+        keys: list[bytes] = self.market.redis.keys("shop:s1:*")  # type: ignore[assignment]
+        return {key for key in keys if not key.endswith(b":i")}
+
+    def orders(self) -> dict[int, str]:
+        """All orders in the database: whose, and for how many cents."""
+        query = "SELECT orders.id, name, cents FROM orders JOIN accounts ON accounts.id = account"
+        with self.market.database.open() as rows:
+            return {row["id"]: f"{row['name']} {row['cents']}" for row in rows.execute(query)}
+
+    def close(self) -> None:
+        """Wait for what is in flight."""
+        self._pool.shutdown()
+
+
+def products(cart: Reply) -> str:
+    """The numbers of the products in a cart, in the order in which they were added."""
+    return " ".join(str(line["id"]) for line in cart.data["lines"])
+
+
+def who(visitor: Visitor, shop: Shop) -> str:
+    """Who is logged in, and how many things are in the cart."""
+    data = visitor.again().get(f"{shop.url}/cart").data
+    return f"{data['user'] or 'nobody'}, {data['things']}"
+
+
+def eventually(ask: Callable[[], Reply], status: int) -> Reply:
+    """Ask again and again until the answer has this status, or it has taken too long."""
+    until = time.monotonic() + RECOVERY
+    while (reply := ask()).status != status and time.monotonic() < until:
+        time.sleep(0.1)
+    return reply

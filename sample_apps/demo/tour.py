@@ -1,0 +1,245 @@
+"""The tour: what a visitor does in the shops, and what should come of it, step by step.
+
+A step is a function; its docstring is its heading in the table. Most steps are done under every framework in turn, and
+looked at under the next one, since all shops share one session.
+"""
+
+import signal
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from sample_apps.demo.guide import SAMPLES, Guide, eventually, products, who
+from sample_apps.demo.listener import last_message
+from sample_apps.demo.market import Market, Shop
+from sample_apps.demo.table import Table
+from sample_apps.demo.visitor import Reply, Visitor
+
+ADA = {"name": "ada", "password": "analytical engine"}
+GRACE = {"name": "grace", "password": "nanoseconds of wire"}
+TEAPOT, HONEY = 1, 5
+
+
+def take(market: Market, table: Table, steps: Sequence[str] | None = None) -> None:
+    """Take these steps, or all. One that breaks off becomes a row that differs, and the next one begins."""
+    guide = Guide(market, table)
+    table.columns()
+    for name in steps or STEPS:
+        table.heading(STEPS[name].__doc__ or name)
+        try:
+            STEPS[name](guide)
+        except Exception as error:
+            guide.row("", "the step broke off", "no error", repr(error))
+    guide.close()
+
+
+def looking_around(guide: Guide) -> None:
+    """Who only looks around has no session"""
+    for shop in guide.shops:
+        replies = [Visitor().get(shop.url + path) for path in ("/", "/products/1", "/cart", "/login") * 5]
+        statuses = sorted({reply.status for reply in replies})
+        cookies = sum(reply.set_cookie is not None for reply in replies)
+        seen = f"{statuses}, {cookies} cookies, {guide.market.redis.dbsize()} keys"
+        guide.row(shop, "20 pages without a cookie", "[200], 0 cookies, 0 keys", seen)
+        guide.row(shop, "a product that there is not", 404, Visitor().get(f"{shop.url}/products/99").status)
+
+
+def one_cart(guide: Guide) -> None:
+    """One session: what is put into the cart under one framework is in it under the others"""
+    visitor = Visitor()
+    for number, shop in enumerate(guide.shops, 1):
+        things = add(number, visitor, shop).data["things"]
+        guide.row(shop, f"put product {number} into the cart", f"{number} in the cart", f"{things} in the cart")
+    for shop in guide.shops:
+        guide.row(shop, "look into the cart", "1 2 3 4", products(visitor.get(f"{shop.url}/cart")))
+    guide.row("Valkey", "sessions stored", 1, len(guide.stored()))
+
+
+def a_nested_edit(guide: Guide) -> None:
+    """A change deep inside a value is noticed"""
+    for shop, other in guide.pairs():
+        visitor = Visitor()
+        _ = add(TEAPOT, visitor, shop)
+        _ = visitor.post(f"{shop.url}/cart/items", {"product": TEAPOT, "quantity": 6, "action": "set"})
+        (line,) = visitor.get(f"{other.url}/cart").data["lines"]
+        guide.row(shop, f"change a quantity; look in {other.name}", 6, line["quantity"])
+
+
+def parallel_writers(guide: Guide) -> None:
+    """Two requests at once that write different keys: both count"""
+    for shop, other in guide.pairs():
+        visitor = Visitor()
+        _ = add(TEAPOT, visitor, shop)
+        with guide.in_flight(visitor, shop) as slow:
+            _ = add(HONEY, visitor, other)
+        _ = slow.result()
+        cart = visitor.get(f"{other.url}/cart")
+        seen = f"{products(cart)}, {'a quote' if cart.data['quote'] else 'no quote'}"
+        guide.row(shop, f"want a quote, meanwhile {other.name} adds", "1 5, a quote", seen)
+
+
+def logging_in(guide: Guide) -> None:
+    """Logging in gives the session a new id, and the cart stays"""
+    for shop, other in guide.pairs():
+        visitor = Visitor()
+        _ = add(TEAPOT, visitor, shop)
+        before = visitor.again()
+        status = visitor.post(f"{shop.url}/login", {**ADA, "password": "guess"}).status
+        same = "same" if visitor.cookie == before.cookie else "new"
+        guide.row(shop, "log in with a wrong password", "401, same id", f"{status}, {same} id")
+        status = visitor.post(f"{shop.url}/login", ADA).status
+        same = "same" if visitor.cookie == before.cookie else "new"
+        guide.row(shop, "log in", "200, new id", f"{status}, {same} id")
+        guide.row(shop, f"look with the new cookie, in {other.name}", "ada, 1", who(visitor, other))
+        guide.row(shop, f"look with the old one, in {other.name}", "nobody, 1", who(before, other))
+
+
+def forged_cookies(guide: Guide) -> None:
+    """Forged cookies: an empty session, and Redis is not even asked"""
+    owner = Visitor()
+    _ = add(TEAPOT, owner, guide.shops[0])
+    good = owner.cookie or ""
+    retouched = good[:-1] + ("A" if good[-1] != "A" else "B")
+    forged = [retouched, good.partition(".")[0], "x" * 91, "x" * 3000, "a.b.c", "%00"]
+    for shop in guide.shops:
+        stored, reads = guide.stored(), guide.reads()
+        things = sum(Visitor(cookie=cookie).get(f"{shop.url}/cart").data["things"] for cookie in forged)
+        trips = guide.reads() - reads - 1  # the counting itself is one
+        seen = f"{things} things, {len(guide.stored() - stored)} keys, {trips} trips"
+        guide.row(shop, f"look with {len(forged)} forged cookies", "0 things, 0 keys, 0 trips", seen)
+
+
+def foreign_forms(guide: Guide) -> None:
+    """Another site's form is refused"""
+    for shop in guide.shops:
+        visitor = Visitor()
+        _ = add(TEAPOT, visitor, shop)
+        first = visitor.post(f"{shop.url}/cart/items", {"product": HONEY, "csrf": "guess"}).status
+        second = Visitor().post(f"{shop.url}/login", ADA, Origin="https://elsewhere.example").status
+        guide.row(shop, "a form with a wrong token, one of elsewhere", "403 403", f"{first} {second}")
+
+
+def my_sessions(guide: Guide) -> None:
+    """My sessions: listed everywhere, ended from anywhere, at once"""
+    for shop, other in guide.pairs():
+        laptop, phone = Visitor("Firefox on a laptop"), Visitor("Safari on a phone")
+        _ = laptop.post(f"{shop.url}/login", GRACE), phone.post(f"{other.url}/login", GRACE)
+        listed = laptop.get(f"{shop.url}/account/sessions").data["sessions"]
+        browsers = ", ".join(sorted(each["user_agent"].split()[0] for each in listed))
+        guide.row(shop, f"log in here and in {other.name}; my sessions", "Firefox, Safari", browsers)
+        (mine,) = (each for each in listed if each["current"])
+        guide.row(shop, "which of them is this one", "Firefox", mine["user_agent"].split()[0])
+        _ = phone.post(f"{other.url}/account/sessions/revoke", {"handle": mine["handle"]})
+        status = laptop.get(f"{shop.url}/account/sessions").status
+        guide.row(shop, f"the laptop, once {other.name} has ended it", 401, status)
+        _ = laptop.post(f"{shop.url}/login", GRACE)
+        count = laptop.post(f"{shop.url}/account/sessions/revoke", {"others": 1}).data["revoked"]
+        statuses = [each.get(f"{other.url}/account/sessions").status for each in (laptop, phone)]
+        guide.row(shop, "end all others; then the laptop, the phone", "1, [200, 401]", f"{count}, {statuses}")
+        _ = laptop.post(f"{shop.url}/logout")
+
+
+def logging_out(guide: Guide) -> None:
+    """A logout is final, even for a slow request that is under way"""
+    for shop, other in guide.pairs():
+        visitor = Visitor()
+        _ = add(TEAPOT, visitor, shop), visitor.post(f"{shop.url}/login", ADA)
+        before, stored = visitor.again(), guide.stored()
+        with guide.in_flight(visitor, shop) as slow:
+            _ = visitor.post(f"{other.url}/logout")
+        given = "a cookie" if slow.result().set_cookie else "no cookie"
+        guide.row(shop, f"want a quote, meanwhile {other.name} logs out", "no cookie", given)
+        guide.row(shop, "look with the cookie of before", "nobody, 0", who(before, shop))
+        guide.row("Valkey", "sessions stored since", 0, len(guide.stored() - stored))
+
+
+def checking_out(guide: Guide) -> None:
+    """Checking out: an order in the database, an empty cart"""
+    for shop, other in guide.pairs():
+        visitor = Visitor()
+        _ = visitor.post(f"{shop.url}/cart/items", {"product": TEAPOT, "quantity": 2})
+        guide.row(shop, "order before logging in", 401, visitor.post(f"{shop.url}/checkout").status)
+        _ = visitor.post(f"{other.url}/login", ADA)
+        _ = visitor.post(f"{other.url}/cart/delivery")
+        before = guide.orders()
+        status = visitor.post(f"{shop.url}/checkout").status
+        added = [order for id, order in guide.orders().items() if id not in before]
+        guide.row(shop, f"order, logged in by {other.name}", "201, ada 7450", f"{status}, {' '.join(added)}")
+        guide.row(shop, f"look in {other.name}", "ada, 0", who(visitor, other))
+
+
+def watching(guide: Guide) -> None:
+    """A WebSocket learns that its session is over, the moment it is"""
+    shop, *others = guide.shops
+    for other in others:
+        visitor = Visitor()
+        _ = visitor.post(f"{shop.url}/login", GRACE)
+        with last_message(f"{shop.url}/account/live", visitor) as last:
+            _ = visitor.post(f"{other.url}/logout")
+            guide.row(shop, f"watch, meanwhile {other.name} logs out", {"revoked": True}, last())
+
+
+def round_trips(guide: Guide) -> None:
+    """Round trips to Redis, as the server counts them"""
+    for shop in guide.shops:
+        visitor, leaving = Visitor(), [Visitor() for _ in range(SAMPLES)]
+        for each in (visitor, *leaving):
+            _ = add(HONEY, each, shop)
+        guide.trips(shop, "health check, with a cookie", 0, partial(visitor.get, f"{shop.url}/healthz"))
+        guide.trips(shop, "a page, without a cookie", 0, partial(Visitor().get, f"{shop.url}/"))
+        guide.trips(shop, "the first thing into the cart: create", 1, partial(create, shop))
+        guide.trips(shop, "a page, with the session: read", 1, partial(visitor.get, f"{shop.url}/"))
+        guide.trips(shop, "one more into the cart: read and modify", 2, partial(add, HONEY, visitor, shop))
+        guide.trips(shop, "log out: read and end", 2, partial(leave, leaving, shop))
+
+
+def an_outage(guide: Guide) -> None:
+    """Redis falls silent: who needs a session waits, nobody loses one"""
+    visitor = Visitor()
+    _ = add(TEAPOT, visitor, guide.shops[0])
+    before = visitor.cookie
+    guide.market.signal_valkey(signal.SIGSTOP)
+    try:
+        for shop in guide.shops:
+            reply = visitor.get(f"{shop.url}/cart")
+            seen = f"{reply.status}, {'Retry-After' if 'retry-after' in reply.headers else 'no Retry-After'}"
+            guide.row(shop, "a page of the session", "503, Retry-After", seen)
+            guide.row(shop, "the health check, with the cookie", 200, visitor.get(f"{shop.url}/healthz").status)
+            guide.row(shop, "a page, without a cookie", 200, Visitor().get(f"{shop.url}/").status)
+    finally:
+        guide.market.signal_valkey(signal.SIGCONT)
+    guide.row("the browser", "its cookie", "kept", "kept" if visitor.cookie == before else "lost")
+    for shop in guide.shops:
+        reply = eventually(partial(visitor.get, f"{shop.url}/cart"), 200)
+        guide.row(shop, "a page of the session, once Redis is back", "1", products(reply))
+
+
+def add(product: int, visitor: Visitor, shop: Shop) -> Reply:
+    return visitor.post(f"{shop.url}/cart/items", {"product": product})
+
+
+def create(shop: Shop) -> Reply:
+    return add(HONEY, Visitor(), shop)
+
+
+def leave(visitors: list[Visitor], shop: Shop) -> Reply:
+    return visitors.pop().post(f"{shop.url}/logout")
+
+
+STEPS: dict[str, Callable[[Guide], None]] = {
+    step.__name__: step
+    for step in (
+        looking_around,
+        one_cart,
+        a_nested_edit,
+        parallel_writers,
+        logging_in,
+        forged_cookies,
+        foreign_forms,
+        my_sessions,
+        logging_out,
+        checking_out,
+        watching,
+        round_trips,
+        an_outage,
+    )
+}

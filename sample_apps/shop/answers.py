@@ -1,0 +1,52 @@
+"""What the shop answers, as a value, and how it looks: HTML for browsers, JSON for whoever asks for it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+HTML = "text/html; charset=utf-8"
+JSON = "application/json"
+
+
+class Answer(NamedTuple):
+    """``data`` is the JSON, and what the page named ``page`` is made from. ``then`` is where a browser goes next."""
+
+    page: str
+    data: Mapping[str, Any]
+    status: int = 200
+    then: str | None = None
+
+
+class Message(NamedTuple):
+    """An answer as HTTP sends it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def message(answer: Answer, accept: str | None) -> Message:
+    """The answer in the form that the request's Accept field asks for."""
+    headers = {"Content-Type": HTML, "Vary": "Accept", "Cache-Control": "no-store"}
+    if JSON in (accept or ""):
+        return Message(answer.status, {**headers, "Content-Type": JSON}, json.dumps(answer.data).encode())
+    if answer.then is not None:
+        return Message(303, {**headers, "Location": answer.then}, b"")
+    return Message(answer.status, headers, _templates.get_template(f"{answer.page}.html").render(answer.data).encode())
+
+
+def euros(cents: int) -> str:
+    """A price to read."""
+    return f"€ {cents // 100}.{cents % 100:02}"
+
+
+_templates = Environment(
+    loader=PackageLoader("sample_apps.shop"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters["euros"] = euros

@@ -1,0 +1,35 @@
+"""Orders: what was bought, kept in the database."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sample_apps.shop.cart import Line
+from sample_apps.shop.database import Database
+
+
+class Order(NamedTuple):
+    id: int
+    placed: str
+    cents: int
+
+
+def place(database: Database, account: int, lines: list[Line], delivery: int, now: datetime) -> int:
+    """Write an order down and say its number."""
+    with database.open() as rows:
+        order = rows.execute(
+            "INSERT INTO orders (account, placed, cents) VALUES (?, ?, ?)",
+            (account, now.isoformat(timespec="seconds"), sum(line.cents for line in lines) + delivery),
+        ).lastrowid
+        _ = rows.executemany(
+            "INSERT INTO lines VALUES (?, ?, ?, ?)",
+            [(order, line.product.id, line.quantity, line.cents) for line in lines],
+        )
+    assert order is not None
+    return order
+
+
+def of_account(database: Database, account: int) -> list[Order]:
+    """Somebody's orders, the latest first."""
+    query = "SELECT id, placed, cents FROM orders WHERE account = ? ORDER BY id DESC"
+    with database.open() as rows:
+        return [Order(*row) for row in rows.execute(query, (account,))]

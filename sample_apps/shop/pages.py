@@ -1,0 +1,173 @@
+"""What the shop does at each of its addresses, from the visitor's session to the answer.
+
+``session`` is whatever the framework calls so: a dict with ``login``, ``logout``, ``user_id`` and ``handle``, alike on
+all of them. Pages that a form is sent to take it, whether they read it or not. What needs Redis directly (the list of
+a user's sessions) is asked by the faces, in their own colour.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sample_apps.shop import accounts, carrier, cart, catalogue, csrf, orders
+from sample_apps.shop.answers import Answer
+from sample_apps.shop.configuration import Shop
+
+Session = Any
+Form = Mapping[str, str]
+
+
+def front(shop: Shop, session: Session) -> Answer:
+    """``GET /``"""
+    products = [product._asdict() for product in catalogue.products(shop.database)]
+    return Answer("catalogue", {**_frame(shop, session), "products": products})
+
+
+def product(shop: Shop, session: Session, id: int) -> Answer:
+    """``GET /products/<id>``"""
+    found = catalogue.product(shop.database, id)
+    if found is None:
+        return _refusal(shop, session, 404, "We do not sell that.")
+    return Answer("product", {**_frame(shop, session), "product": found._asdict()})
+
+
+def basket(shop: Shop, session: Session) -> Answer:
+    """``GET /cart``"""
+    lines = cart.lines(session, catalogue.products(shop.database))
+    delivery = cart.delivery(session)
+    return Answer(
+        "cart",
+        {
+            **_frame(shop, session),
+            "lines": [_line(line) for line in lines],
+            "quote": session.get(cart.DELIVERY),
+            "delivery": delivery,
+            "total": sum(line.cents for line in lines) + delivery,
+        },
+    )
+
+
+def change_cart(shop: Shop, session: Session, form: Form) -> Answer:
+    """``POST /cart/items``: ``product``, ``quantity`` (1), and whether to ``add``, ``set`` or ``remove`` them."""
+    action, quantity = form.get("action", "add"), _number(form.get("quantity", "1"))
+    found = catalogue.product(shop.database, _number(form.get("product", "")) or 0)
+    if found is None:
+        return _refusal(shop, session, 404, "We do not sell that.")
+    if action not in ("add", "set", "remove") or quantity is None:
+        return _refusal(shop, session, 400, "Say how many, and whether to add, set or remove them.")
+    now = datetime.now(UTC)
+    if action == "add":
+        cart.add(session, found.id, quantity, now)
+    else:
+        cart.put(session, found.id, quantity if action == "set" else 0, now)
+    csrf.ensure(session)
+    return basket(shop, session)._replace(then="/cart")
+
+
+def quote(shop: Shop, session: Session, form: Form) -> Answer:
+    """``POST /cart/delivery``: ask the carrier, who takes a while."""
+    things = cart.count(session)
+    if not things:
+        return _refusal(shop, session, 409, "There is nothing to deliver.")
+    try:
+        cents = carrier.quote(shop.carrier, things)
+    except OSError:
+        return _refusal(shop, session, 502, "The carrier does not answer.")
+    cart.quoted(session, things, cents)
+    return basket(shop, session)._replace(then="/cart")
+
+
+def checkout(shop: Shop, session: Session, form: Form) -> Answer:
+    """``POST /checkout``: make an order of the cart."""
+    buyer = accounts.account(shop.database, session.user_id)
+    if buyer is None:
+        return _refusal(shop, session, 401, "Log in to order.")
+    lines = cart.lines(session, catalogue.products(shop.database))
+    if not lines:
+        return _refusal(shop, session, 409, "The cart is empty.")
+    order = orders.place(shop.database, buyer.id, lines, cart.delivery(session), datetime.now(UTC))
+    cart.clear(session)
+    return Answer("orders", {**_frame(shop, session), "order": order}, 201, then="/account/orders")
+
+
+def bought(shop: Shop, session: Session) -> Answer:
+    """``GET /account/orders``"""
+    buyer = accounts.account(shop.database, session.user_id)
+    if buyer is None:
+        return _refusal(shop, session, 401, "Log in to see your orders.")
+    found = [order._asdict() for order in orders.of_account(shop.database, buyer.id)]
+    return Answer("orders", {**_frame(shop, session), "orders": found})
+
+
+def door(shop: Shop, session: Session) -> Answer:
+    """``GET /login``"""
+    return Answer("login", {**_frame(shop, session), "problem": None})
+
+
+def login(shop: Shop, session: Session, form: Form) -> Answer:
+    """``POST /login``: ``name`` and ``password``. The cart stays; the session gets a new id and a new token."""
+    found = accounts.authenticate(shop.database, form.get("name", ""), form.get("password", ""))
+    if found is None:
+        return Answer("login", {**_frame(shop, session), "problem": "That is not a name and its password."}, 401)
+    session.login(found.id)
+    csrf.renew(session)
+    return front(shop, session)._replace(then="/")
+
+
+def logout(shop: Shop, session: Session, form: Form) -> Answer:
+    """``POST /logout``"""
+    session.logout()
+    return front(shop, session)._replace(then="/")
+
+
+def sessions(shop: Shop, session: Session, infos: Iterable[Any]) -> Answer:
+    """``GET /account/sessions``: where the visitor is logged in; ``infos`` are redis-mw's ``SessionInfo``."""
+    listed = [
+        {
+            "handle": info.handle,
+            "current": info.handle == session.handle,
+            "created": _moment(info.created),
+            "last_seen": _moment(info.last_seen),
+            "user_agent": info.user_agent,
+            "address": info.address,
+        }
+        for info in infos
+    ]
+    return Answer("sessions", {**_frame(shop, session), "sessions": listed})
+
+
+def revoked(shop: Shop, session: Session, count: int) -> Answer:
+    """``POST /account/sessions/revoke``, once it is done; ``count`` sessions were ended."""
+    return Answer("sessions", {**_frame(shop, session), "revoked": count, "sessions": []}, then="/account/sessions")
+
+
+def stranger(shop: Shop, session: Session) -> Answer:
+    """For pages that are about the visitor's account, when nobody is logged in."""
+    return _refusal(shop, session, 401, "Log in first.")
+
+
+def forged(shop: Shop, session: Session) -> Answer:
+    """For a form that did not come from a page of ours."""
+    return _refusal(shop, session, 403, "This form is out of date. Go back, reload the page and send it again.")
+
+
+def _frame(shop: Shop, session: Session) -> dict[str, Any]:
+    """What every page shows around its own."""
+    user = accounts.account(shop.database, session.user_id)
+    return {"user": user.name if user else None, "things": cart.count(session), "csrf": session.get(csrf.KEY)}
+
+
+def _refusal(shop: Shop, session: Session, status: int, problem: str) -> Answer:
+    return Answer("problem", {**_frame(shop, session), "problem": problem}, status, "/login" if status == 401 else None)
+
+
+def _line(line: cart.Line) -> dict[str, Any]:
+    return {**line.product._asdict(), "quantity": line.quantity, "sum": line.cents, "added": line.added.isoformat()}
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(" ", "seconds")
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -1,0 +1,282 @@
+"""What every shop does, whatever framework it stands on."""
+
+import re
+
+import pytest
+
+from sample_apps.demo.market import Market, Shop
+from sample_apps.demo.tour import ADA, GRACE
+from sample_apps.demo.visitor import Reply, Visitor
+
+HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
+
+
+def buyer(shop: Shop, *products: int, account: dict[str, str] | None = None, agent: str = "a test") -> Visitor:
+    """A visitor with some products in the cart, logged in if there is an account."""
+    visitor = Visitor(agent)
+    for product in products:
+        assert visitor.post(f"{shop.url}/cart/items", {"product": product}).status == 200
+    if account is not None:
+        assert visitor.post(f"{shop.url}/login", account).status == 200
+    return visitor
+
+
+def cart(reply: Reply) -> dict[int, int]:
+    return {line["id"]: line["quantity"] for line in reply.data["lines"]}
+
+
+def alone(shop: Shop, account: dict[str, str], agent: str) -> Visitor:
+    """A visitor who is logged in nowhere else."""
+    visitor = buyer(shop, account=account, agent=agent)
+    _ = visitor.post(f"{shop.url}/account/sessions/revoke", {"others": 1})
+    return visitor
+
+
+# Looking around
+
+
+@pytest.mark.parametrize("path", ["/", "/products/3", "/cart", "/login", "/healthz"])
+def test_looking_around_gives_no_cookie(shop: Shop, path: str) -> None:
+    reply = Visitor().get(shop.url + path)
+    assert reply.status == 200
+    assert reply.set_cookie is None
+
+
+def test_the_catalogue_and_its_products_agree(shop: Shop) -> None:
+    products = Visitor().get(f"{shop.url}/").data["products"]
+    assert [product["id"] for product in products] == [1, 2, 3, 4, 5, 6]
+    for product in products:
+        assert Visitor().get(f"{shop.url}/products/{product['id']}").data["product"] == product
+
+
+@pytest.mark.parametrize("path", ["/products/99", "/products/teapot", "/nowhere"])
+def test_what_is_not_there_is_not_found(shop: Shop, path: str) -> None:
+    assert Visitor().get(shop.url + path).status == 404
+
+
+def test_browsers_get_html_and_programs_json(shop: Shop) -> None:
+    page = Visitor().get(f"{shop.url}/products/6", Accept=HTML)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Salt &amp; pepper" in page.body.decode()
+    assert Visitor().get(f"{shop.url}/products/6").data["product"]["name"] == "Salt & pepper"
+
+
+def test_caches_are_told_that_a_page_depends_on_the_cookie_and_the_kind_asked_for(shop: Shop) -> None:
+    varies = Visitor().get(f"{shop.url}/").headers["vary"].lower()
+    assert {"accept", "cookie"} <= {field.strip() for field in varies.split(",")}
+
+
+@pytest.mark.parametrize("path", ["/", "/products/1", "/cart", "/login", "/account/orders", "/account/sessions"])
+def test_every_page_can_be_shown(shop: Shop, path: str) -> None:
+    visitor = buyer(shop, 1, 6, account=ADA)
+    page = visitor.get(shop.url + path, Accept=HTML)
+    assert page.status == 200
+    assert "</html>" in page.body.decode()
+
+
+# The cart
+
+
+def test_things_are_added_changed_and_removed(shop: Shop) -> None:
+    visitor, items = Visitor(), f"{shop.url}/cart/items"
+    assert cart(visitor.post(items, {"product": 1, "quantity": 2})) == {1: 2}
+    assert cart(visitor.post(items, {"product": 5})) == {1: 2, 5: 1}
+    assert cart(visitor.post(items, {"product": 5, "quantity": 3})) == {1: 2, 5: 4}
+    assert cart(visitor.post(items, {"product": 1, "quantity": 7, "action": "set"})) == {1: 7, 5: 4}
+    assert cart(visitor.post(items, {"product": 5, "action": "remove"})) == {1: 7}
+    reply = visitor.get(f"{shop.url}/cart")
+    assert cart(reply) == {1: 7}
+    assert reply.data["total"] == 7 * 3400
+
+
+def test_nobody_gets_more_than_99_of_a_thing(shop: Shop) -> None:
+    visitor = Visitor()
+    assert cart(visitor.post(f"{shop.url}/cart/items", {"product": 1, "quantity": 500})) == {1: 99}
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"product": "99"}, 404),
+        ({"product": "teapot"}, 404),
+        ({}, 404),
+        ({"product": "1", "quantity": "-1"}, 400),
+        ({"product": "1", "quantity": "many"}, 400),
+        ({"product": "1", "action": "steal"}, 400),
+    ],
+)
+def test_a_senseless_form_is_refused_and_stores_nothing(shop: Shop, form: dict[str, str], status: int) -> None:
+    reply = Visitor().post(f"{shop.url}/cart/items", form)
+    assert reply.status == status
+    assert reply.set_cookie is None
+
+
+def test_a_cart_survives_login(shop: Shop) -> None:
+    visitor = buyer(shop, 2, 4, account=ADA)
+    reply = visitor.get(f"{shop.url}/cart")
+    assert reply.data["user"] == "ada"
+    assert cart(reply) == {2: 1, 4: 1}
+
+
+def test_a_quote_for_another_cart_does_not_count(shop: Shop) -> None:
+    visitor = buyer(shop, 1)
+    assert visitor.post(f"{shop.url}/cart/delivery").data["total"] == 3400 + 650
+    assert visitor.post(f"{shop.url}/cart/items", {"product": 1}).data["total"] == 2 * 3400
+
+
+# Accounts
+
+
+@pytest.mark.parametrize("name", ["ada", "nobody"])
+def test_a_wrong_password_logs_nobody_in(shop: Shop, name: str) -> None:
+    visitor = Visitor()
+    reply = visitor.post(f"{shop.url}/login", {"name": name, "password": "guess"})
+    assert (reply.status, reply.data["user"], reply.set_cookie) == (401, None, None)
+
+
+def test_login_gives_another_cookie_and_another_token(shop: Shop) -> None:
+    visitor = buyer(shop, 1)
+    before = visitor.again()
+    _ = visitor.post(f"{shop.url}/login", ADA)
+    assert visitor.cookie != before.cookie
+    assert visitor.token != before.token
+    assert before.again().get(f"{shop.url}/").data["user"] is None
+
+
+def test_logout_ends_the_session(shop: Shop) -> None:
+    visitor = buyer(shop, 1, account=ADA)
+    before = visitor.again()
+    reply = visitor.post(f"{shop.url}/logout")
+    assert (reply.data["user"], reply.data["things"], visitor.cookie) == (None, 0, None)
+    again = before.get(f"{shop.url}/cart").data
+    assert (again["user"], again["things"]) == (None, 0)
+
+
+def test_pages_of_an_account_ask_for_a_login(shop: Shop) -> None:
+    for path in ("/account/orders", "/account/sessions"):
+        assert Visitor().get(shop.url + path).status == 401
+        reply = Visitor().get(shop.url + path, Accept=HTML)
+        assert (reply.status, reply.headers["location"]) == (303, "/login")
+    assert Visitor().post(f"{shop.url}/account/sessions/revoke", {"others": 1}).status == 401
+
+
+# Checkout
+
+
+def test_checkout_writes_an_order_and_empties_the_cart(shop: Shop, market: Market) -> None:
+    visitor = buyer(shop, 1, 5, account=ADA)
+    _ = visitor.post(f"{shop.url}/cart/delivery")
+    reply = visitor.post(f"{shop.url}/checkout")
+    assert (reply.status, reply.data["things"]) == (201, 0)
+    order = reply.data["order"]
+    with market.database.open() as rows:
+        found = rows.execute("SELECT account, cents FROM orders WHERE id = ?", (order,)).fetchone()
+        lines = rows.execute("SELECT product, quantity FROM lines WHERE ordered = ?", (order,)).fetchall()
+    assert tuple(found) == (1, 3400 + 975 + 650)
+    assert {tuple(line) for line in lines} == {(1, 1), (5, 1)}
+    assert visitor.get(f"{shop.url}/account/orders").data["orders"][0]["id"] == order
+
+
+def test_checkout_needs_a_login_and_a_cart(shop: Shop) -> None:
+    assert buyer(shop, 1).post(f"{shop.url}/checkout").status == 401
+    assert buyer(shop, account=ADA).post(f"{shop.url}/checkout").status == 409
+
+
+# My sessions
+
+
+def test_my_sessions_are_listed_and_this_one_is_marked(shop: Shop) -> None:
+    laptop = alone(shop, GRACE, "a laptop")
+    phone = buyer(shop, account=GRACE, agent="a <phone>")
+    listed = phone.get(f"{shop.url}/account/sessions").data["sessions"]
+    assert {(each["user_agent"], each["current"]) for each in listed} == {("a laptop", False), ("a <phone>", True)}
+    assert {each["address"] for each in listed} == {"127.0.0.0/24"}
+    assert "a &lt;phone&gt;" in laptop.get(f"{shop.url}/account/sessions", Accept=HTML).body.decode()
+
+
+def test_one_of_my_sessions_is_ended_at_once(shop: Shop) -> None:
+    laptop, phone = alone(shop, GRACE, "a laptop"), buyer(shop, account=GRACE, agent="a phone")
+    listed = laptop.get(f"{shop.url}/account/sessions").data["sessions"]
+    handle = next(each["handle"] for each in listed if each["user_agent"] == "a phone")
+    assert laptop.post(f"{shop.url}/account/sessions/revoke", {"handle": handle}).data["revoked"] == 1
+    assert phone.get(f"{shop.url}/account/sessions").status == 401
+    assert laptop.get(f"{shop.url}/account/sessions").status == 200
+
+
+def test_all_my_other_sessions_are_ended_at_once(shop: Shop) -> None:
+    laptop = alone(shop, GRACE, "a laptop")
+    phones = [buyer(shop, account=GRACE, agent="a phone") for _ in range(3)]
+    assert laptop.post(f"{shop.url}/account/sessions/revoke", {"others": 1}).data["revoked"] == 3
+    assert [phone.get(f"{shop.url}/account/sessions").status for phone in phones] == [401, 401, 401]
+    assert laptop.get(f"{shop.url}/account/sessions").status == 200
+
+
+def test_ending_this_session_is_a_logout(shop: Shop) -> None:
+    visitor = alone(shop, GRACE, "a laptop")
+    (mine,) = visitor.get(f"{shop.url}/account/sessions").data["sessions"]
+    assert visitor.post(f"{shop.url}/account/sessions/revoke", {"handle": mine["handle"]}).data["user"] is None
+    assert visitor.cookie is None
+
+
+def test_nobody_ends_the_session_of_somebody_else(shop: Shop) -> None:
+    ada, grace = buyer(shop, account=ADA), alone(shop, GRACE, "a laptop")
+    (hers,) = grace.get(f"{shop.url}/account/sessions").data["sessions"]
+    for handle in (hers["handle"], "", "0" * 72, "é"):
+        assert ada.post(f"{shop.url}/account/sessions/revoke", {"handle": handle}).data["revoked"] == 0
+    assert grace.get(f"{shop.url}/account/sessions").status == 200
+
+
+# Forms
+
+
+def test_a_browser_finds_the_token_in_the_form_and_is_sent_on(shop: Shop) -> None:
+    visitor = Visitor()
+    reply = visitor.post(f"{shop.url}/cart/items", {"product": 1}, Accept=HTML, Origin=shop.url)
+    assert (reply.status, reply.headers["location"]) == (303, "/cart")
+    page = visitor.get(f"{shop.url}/cart", Accept=HTML).body.decode()
+    token = re.search(r'name="csrf" value="([^"]+)"', page)
+    assert token is not None
+    form = {"product": 1, "quantity": 3, "action": "set", "csrf": token[1]}
+    assert visitor.post(f"{shop.url}/cart/items", form, Accept=HTML, Origin=shop.url).status == 303
+    assert cart(visitor.get(f"{shop.url}/cart")) == {1: 3}
+
+
+@pytest.mark.parametrize(
+    "path", ["/cart/items", "/cart/delivery", "/checkout", "/login", "/logout", "/account/sessions/revoke"]
+)
+def test_a_form_without_the_sessions_token_is_refused(shop: Shop, path: str) -> None:
+    visitor = buyer(shop, 1, account=ADA)
+    for token in ("", "guess", "é"):
+        assert visitor.again().post(shop.url + path, {**ADA, "product": 5, "csrf": token}).status == 403
+    reply = visitor.get(f"{shop.url}/cart")
+    assert (reply.data["user"], cart(reply)) == ("ada", {1: 1})
+
+
+@pytest.mark.parametrize("origin", ["https://elsewhere.example", "null"])
+def test_a_form_of_another_site_is_refused(shop: Shop, origin: str) -> None:
+    reply = Visitor().post(f"{shop.url}/login", ADA, Origin=origin)
+    assert (reply.status, reply.set_cookie) == (403, None)
+
+
+def test_the_session_cookie_is_kept_from_scripts_and_other_sites(shop: Shop) -> None:
+    cookie = (Visitor().post(f"{shop.url}/cart/items", {"product": 1}).set_cookie or "").lower()
+    assert "httponly" in cookie
+    assert "samesite=lax" in cookie
+
+
+# Across the frameworks
+
+
+def test_a_session_begun_in_one_shop_goes_on_in_the_next(shop: Shop, other: Shop) -> None:
+    visitor = buyer(shop, 1)
+    _ = visitor.post(f"{other.url}/cart/items", {"product": 2})
+    _ = visitor.post(f"{shop.url}/login", ADA)
+    here, there = visitor.get(f"{shop.url}/cart").data, visitor.get(f"{other.url}/cart").data
+    assert here == there
+    assert (there["user"], there["things"]) == ("ada", 2)
+
+
+def test_a_health_check_does_not_look_at_the_session(shop: Shop) -> None:
+    reply = buyer(shop, 1, account=ADA).get(f"{shop.url}/healthz")
+    assert reply.status == 200
+    assert "cookie" not in reply.headers.get("vary", "").lower()
