@@ -6,6 +6,7 @@ must hold: a closed visit's changes, and nothing of what was ended.
 
 from typing import Any
 
+import pytest
 import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule, run_state_machine_as_test
@@ -169,6 +170,7 @@ def merged(values: dict[str, Any], changed: dict[str, Any], removed: list[str]) 
     return {key: value for key, value in {**values, **changed}.items() if key not in removed}
 
 
+@pytest.mark.hypothesis  # so that the long profile includes it
 def test_overlapping_requests_lose_nothing_and_revive_nothing(redis_mw_settings: Settings) -> None:
     Requests.settings_of_test = redis_mw_settings
     run_state_machine_as_test(Requests)

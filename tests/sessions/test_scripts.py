@@ -7,6 +7,7 @@ same to a script; the steps are whole minutes, so the moment a test itself takes
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -311,6 +312,7 @@ def near(a: int, b: int) -> bool:
     return abs(a - b) < MINUTE // 2
 
 
+@pytest.mark.hypothesis  # so that the long profile includes it
 def test_every_script_does_what_its_model_says(redis_mw_settings: Settings) -> None:
     Scripts.settings_of_test = redis_mw_settings
     run_state_machine_as_test(Scripts)
