@@ -5,7 +5,7 @@ without reading a message. Two of them, ``CommandError`` and ``RedisUnavailable`
 hands them to the flow they belong to instead of raising them (see ``flows``).
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 
 class RedisMWError(Exception):
@@ -57,7 +57,12 @@ class CommandError(RedisMWError):
 
 
 class RedisUnavailable(RedisMWError):
-    """Redis gave no answer in time, or could not be reached; ``retry_after`` is in seconds."""
+    """Redis gave no answer in time, or could not be reached; ``retry_after`` is in seconds.
+
+    In a request it is answered with 503 and ``Retry-After`` unless handled.
+    """
+
+    status = 503
 
     def __init__(self, reason: str, retry_after: float = 1.0) -> None:
         self.reason = reason
@@ -91,7 +96,12 @@ class SessionClosed(RedisMWError):
 
 
 class SessionLimitReached(RedisMWError):
-    """The user has ``sessions.max_sessions`` sessions already and ``on_max`` is ``"refuse"``; nothing was written."""
+    """The user has ``sessions.max_sessions`` sessions already and ``on_max`` is ``"refuse"``; nothing was written.
+
+    Answered with 409 unless handled.
+    """
+
+    status = 409
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -105,3 +115,7 @@ class CannotEncode(RedisMWError, TypeError):
         self.type = type
         self.path = path
         super().__init__(f"{path}: a value of type {type} cannot be stored" + (f"; {remedy}" if remedy else ""))
+
+
+Refusal: TypeAlias = SessionUnavailable | RedisUnavailable | SessionLimitReached
+"""What is no bug but an answer, of this ``status``, unless the application handles it."""

@@ -5,7 +5,7 @@ two drivers in ``engine`` perform the effects, one for threads and one for async
 live here.
 
 The effects are a closed set of two. A ``Batch`` is one round trip; the driver sends back a list with one reply per
-command. A ``Wait`` sleeps until another process wakes one of its channels; the driver sends back the channel, or None
+command. A ``Wait`` sleeps until another process wakes one of its channels; the driver sends back a ``Woken``, or None
 when the time is over.
 
 A reply is a value, always: what Redis answered, or a ``CommandError`` (Redis refused this one command), or a
@@ -72,10 +72,17 @@ class Batch(msgspec.Struct, frozen=True, gc=False):
 
 
 class Wait(msgspec.Struct, frozen=True, gc=False):
-    """Sleep until one of ``channels`` is woken or ``seconds`` are over; replies the channel, or None."""
+    """Sleep until one of ``channels`` is woken or ``seconds`` are over; replies a ``Woken``, or None."""
 
     channels: tuple[str, ...]
     seconds: float
+
+
+class Woken(msgspec.Struct, frozen=True, gc=False):
+    """The reply to a ``Wait`` that was woken: by which channel, and how many seconds after it began."""
+
+    channel: str
+    after: float
 
 
 Effect: TypeAlias = Batch | Wait
@@ -123,10 +130,11 @@ def together(*flows: Flow[T]) -> Flow[tuple[T, ...]]: ...
 def together(*flows: Flow[Any]) -> Flow[tuple[Any, ...]]:
     """Advance flows side by side, their next batches merged into one round trip, in the order of the arguments.
 
-    Batches go first: a ``Wait`` is performed when no flow of the group has a batch left. Nothing that a flow took is
-    forgotten: when one of them raises, the others are still run to their end and only then is the error raised. An
-    interruption (the driver throws a cancellation in) is thrown into every flow, and the commands they undo their
-    work with leave as one batch.
+    Batches go first: a ``Wait`` is performed when no flow of the group has a batch left, and only time spent waiting
+    counts for it. Nothing that a flow took is forgotten: when one of them raises, the others are still run to their
+    end and only then is the error raised. An interruption (the driver throws a cancellation in) is thrown into every
+    flow that has not ended, and the commands they undo their work with leave as one batch. What the ended ones
+    returned is lost to the caller then: whoever lets a flow take something keeps its own way of giving it back.
     """
     if len(flows) == 1:
         return ((yield from flows[0]),)
@@ -157,6 +165,7 @@ class _Group:
         self.error: BaseException | None = None
         self._asking: dict[int, Effect] = {}
         self._asked: list[int] = []
+        self._left: dict[int, float] = {}
 
     def start(self) -> None:
         for index, flow in enumerate(self.flows):
@@ -172,7 +181,9 @@ class _Group:
             return Batch(tuple(c for index in self._asked for c in cast(Batch, self._asking[index]).commands))
         self._asked = sorted(self._asking)
         waits = [cast(Wait, self._asking[index]) for index in self._asked]
-        return Wait(tuple(name for wait in waits for name in wait.channels), min(wait.seconds for wait in waits))
+        for index, wait in zip(self._asked, waits, strict=True):
+            _ = self._left.setdefault(index, wait.seconds)
+        return Wait(tuple(name for wait in waits for name in wait.channels), min(self._left.values()))
 
     def answer(self, reply: Any) -> None:
         """Give each flow that was asked for its part of the reply."""
@@ -185,20 +196,26 @@ class _Group:
                 self._send(index, reply[start:end])
                 start = end
             return
-        shortest = min(cast(Wait, effect).seconds for effect in effects.values())
-        for index, effect in effects.items():
-            wait = cast(Wait, effect)
-            if reply in wait.channels or (reply is None and wait.seconds <= shortest):
-                self._send(index, reply)
-            elif reply is None:
-                self._asking[index] = Wait(wait.channels, wait.seconds - shortest)
+        self._wake(cast("dict[int, Wait]", effects), reply)
+
+    def _wake(self, waits: dict[int, Wait], woken: Woken | None) -> None:
+        """End the waits that were woken or whose time is over; the others go on with what is left of theirs."""
+        passed = min(self._left.values()) if woken is None else woken.after
+        for index, wait in waits.items():
+            left = self._left.pop(index)
+            if woken is not None and woken.channel in wait.channels:
+                self._send(index, Woken(woken.channel, wait.seconds - left + passed))
+            elif left <= passed:
+                self._send(index, None)
             else:
                 self._asking[index] = wait
+                self._left[index] = left - passed
 
     def interrupt(self, error: BaseException) -> None:
         """Throw ``error`` into every flow that has not ended; what they yield now is how they undo their work."""
         for index in sorted(self._asking):
             _ = self._asking.pop(index)
+            _ = self._left.pop(index, None)
             self._advance(index, lambda flow=self.flows[index]: flow.throw(error), error)  # type: ignore[misc]
 
     def _send(self, index: int, reply: Any) -> None:

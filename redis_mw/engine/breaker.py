@@ -17,6 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
+from redis_mw.settings import Settings, seconds
+
 Class: TypeAlias = Literal["quick", "firm"]
 Changed: TypeAlias = Callable[[Class, bool], None]
 
@@ -26,6 +28,8 @@ WINDOW_S = 10.0
 FIRST_S = 1.0
 LONGEST_S = 30.0
 JITTER = 0.25
+ROUNDING = 0.9
+"""Who waited nearly the whole patience of a class was as patient as that class."""
 
 
 class Breaker:
@@ -43,6 +47,7 @@ class Breaker:
         firm_s: float = 1.0,
         changed: Changed = lambda _class, _open: None,
     ) -> None:
+        self.firm_s = firm_s
         self._random = random
         self._quick = _Gate("quick", judged_after=quick_s / 2, patience=quick_s)
         self._firm = _Gate("firm", judged_after=max(firm_s, quick_s / 2), patience=firm_s)
@@ -52,6 +57,19 @@ class Breaker:
         self._next_probe_at: float | None = None
         self._delay = FIRST_S
         self._last_failure = float("-inf")
+
+    @classmethod
+    def of(cls, settings: Settings, random: Callable[[], float], changed: Changed) -> "Breaker":
+        """The breaker of one endpoint under these settings; a server is firm for as long as any firm feature is."""
+        patient = (settings.sessions, settings.locks, settings.idempotency)
+        firm_s = max((seconds(part.patience) for part in patient if part is not None), default=1.0)
+        return cls(random, quick_s=seconds(settings.patience), firm_s=firm_s, changed=changed)
+
+    def tried(self, waited: float) -> Class | None:
+        """Whose patience was used up by waiting so many seconds in vain; None: a deadline cut it short, no failure."""
+        if waited >= self._firm.patience * ROUNDING:
+            return "firm"
+        return "quick" if waited >= self._quick.patience * ROUNDING else None
 
     def refuses(self, quick: bool, now: float) -> float | None:
         """Seconds after which asking again may help if this class is open, else None."""

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from redis_mw.http.request import Fields
+from redis_mw.http.request import Headers
 
 Address: TypeAlias = IPv4Address | IPv6Address
 
@@ -44,7 +44,7 @@ class Proxies(msgspec.Struct, frozen=True):
         return address is not None and any(address in network for network in self.networks)
 
 
-def client_address(peer: str | None, headers: Fields, proxies: Proxies) -> str | None:
+def client_address(peer: str | None, headers: Headers, proxies: Proxies) -> str | None:
     """The address of the client, in canonical form; the peer's where no trusted proxy says otherwise.
 
     Reads ``Forwarded`` (RFC 7239) and ``X-Forwarded-For``. Where both are there and lead to different clients, one of
@@ -94,12 +94,12 @@ def parsed(node: str) -> Address | None:
     return getattr(address, "ipv4_mapped", None) or address
 
 
-def _x_forwarded_for(headers: Fields) -> list[str]:
+def _x_forwarded_for(headers: Headers) -> list[str]:
     values = headers.get_all("x-forwarded-for")
     return ",".join(values).split(",") if values else []
 
 
-def _forwarded(headers: Fields) -> list[str]:
+def _forwarded(headers: Headers) -> list[str]:
     """The ``for`` of each element of Forwarded, from left to right; an element without one gives an empty text."""
     value = ",".join(headers.get_all("forwarded"))
     return [_for(element) for element in _split(value, ",")] if value else []

@@ -1,12 +1,26 @@
 """A request as every framework has it, and its header fields. Built once per request, so it keeps what it is given."""
 
+from typing import Protocol
+
 import msgspec
 
 from redis_mw.http.cookies import read_cookie
 
 
+class Headers(Protocol):
+    """Header fields, however they are kept; names compare without case."""
+
+    def get(self, name: str) -> str | None:
+        """The first value of that name."""
+        ...
+
+    def get_all(self, name: str) -> tuple[str, ...]:
+        """Every value of that name, one for each line."""
+        ...
+
+
 class Fields(msgspec.Struct, frozen=True, gc=False):
-    """Header fields in the order they came; names compare without case."""
+    """Header fields as text, in the order they came."""
 
     pairs: tuple[tuple[str, str], ...] = ()
 
@@ -35,7 +49,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     query: str = ""
     scheme: str = "http"
     host: str = ""
-    headers: Fields = Fields()
+    headers: Headers = Fields()
     client: str | None = None
 
     def cookie(self, name: str) -> str | None:

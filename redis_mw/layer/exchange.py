@@ -1,10 +1,12 @@
 """One request and its response as the layer sees them: values that its flows take and give."""
 
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
+from redis_mw.errors import Refusal, SessionLimitReached, SessionUnavailable
 from redis_mw.flows import Flow
 from redis_mw.http.cookies import SetCookie
 from redis_mw.http.problems import problem
@@ -57,8 +59,27 @@ class Committed(msgspec.Struct, frozen=True):
 
 def unavailable(request: Request, retry_after: float) -> Respond:
     """503 with ``Retry-After``: the request needs its session, and nobody knows it just now."""
+    refusal = SessionUnavailable(retry_after=retry_after)
+    return Respond(refused(refusal, request.headers.get("accept")), retry_after)
+
+
+def refused(refusal: Refusal, accept: str | None) -> Response:
+    """How a refusal is told to a client with this Accept field; ``Retry-After`` where waiting helps."""
     content_type, body = problem(
-        503, "Service Unavailable", detail="The session store is unavailable.", accept=request.headers.get("accept")
+        refusal.status, HTTPStatus(refusal.status).phrase, detail=_detail(refusal), accept=accept
     )
-    seconds = str(max(1, round(retry_after)))
-    return Respond(Response(503, (("content-type", content_type), ("retry-after", seconds)), body), retry_after)
+    headers = [("content-type", content_type)]
+    if not isinstance(refusal, SessionLimitReached):
+        headers.append(("retry-after", str(max(1, round(refusal.retry_after)))))
+    return Response(refusal.status, tuple(headers), body)
+
+
+def _detail(refusal: Refusal) -> str:
+    """What the client may know of it; never an address or a reason of Redis's."""
+    match refusal:
+        case SessionLimitReached():
+            return "This user has as many sessions as are allowed."
+        case SessionUnavailable():
+            return "The session store is unavailable."
+        case _:
+            return "A part of this service is unavailable."

@@ -1,147 +1,266 @@
-"""What the tests of the async driver share: both event loops, a server of their own, a link that can be disturbed."""
+"""What the tests of the engine share: servers that may be stopped, frozen and broken, and both drivers in one shape."""
 
 import asyncio
-import gc
+import os
+import signal
 import socket
-import struct
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Coroutine, Hashable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
-from redis_mw.engine.embedded import EmbeddedServer, start_embedded
-
-Main = Callable[[], Coroutine[Any, Any, None]]
-
-
-@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def on_loop(request: pytest.FixtureRequest) -> Callable[[Main], None]:
-    """Runs a test's main coroutine on a fresh loop; fails if it leaves a task or an open connection behind."""
-
-    def run(main: Main) -> None:
-        async def checked() -> None:
-            await main()
-            for _ in range(3):
-                await asyncio.sleep(0)
-            left = asyncio.all_tasks() - {asyncio.current_task()}
-            assert not left, f"tasks were left behind: {left}"
-
-        with asyncio.Runner(loop_factory=request.param) as runner:
-            runner.run(checked())
-        gc.collect()
-
-    return run
+from redis_mw.engine import trips
+from redis_mw.engine.aio import AsyncDriver
+from redis_mw.engine.embedded import find_binary
+from redis_mw.engine.sync import SyncDriver
+from redis_mw.events import Event, Events
+from redis_mw.flows import Flow
+from redis_mw.settings import Settings
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedServer]:
-    """A private server on a port, for one module."""
-    running = start_embedded(port=True)
-    yield running
-    running.stop()
+class Valkey:
+    """A server on a port of its own that can be frozen (SIGSTOP), thawed, stopped and started again."""
 
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.folder = folder
+        self.path = folder / "s"
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.start()
 
-class Link:
-    """A slow line to a server: bytes arrive ``delay`` seconds late, in order; connections may be held or reset."""
+    def start(self) -> None:
+        address = ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.path)]
+        command = [find_binary(), *address, "--save", "", "--dir", str(self.folder)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"})
+        for _ in range(1000):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+        raise RuntimeError("the server did not start")
 
-    def __init__(self, port: int, delay: float) -> None:
-        self.port = 0
-        self.connections: list[_Connection] = []
-        self._to = port
-        self._delay = delay
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connection = _Connection(reader, writer)
-        self.connections.append(connection)
-        await connection.carry(self._to, self._delay)
+    def stop(self) -> None:
+        self.process.kill()
+        _ = self.process.wait()
 
-    def reset(self) -> None:
-        """Cut every connection as a crashed peer does."""
-        for connection in self.connections:
-            link = connection.writer.get_extra_info("socket")
-            if link is not None and not connection.writer.is_closing():
-                link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                connection.writer.transport.abort()
-
-
-class _Connection:
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.flows = asyncio.Event()
-        self.flows.set()
-
-    def hold(self) -> None:
-        """No reply passes until ``release``."""
-        self.flows.clear()
-
-    def release(self) -> None:
-        self.flows.set()
-
-    async def carry(self, port: int, delay: float) -> None:
-        free = asyncio.Event()
-        free.set()
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        try:
-            async with asyncio.TaskGroup() as group:
-                for source, target, gate in ((self.reader, writer, free), (reader, self.writer, self.flows)):
-                    queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-                    group.create_task(_read(source, queue, delay))
-                    group.create_task(_write(target, queue, gate))
-        except* ConnectionError:
-            pass
-        finally:
-            writer.transport.abort()
-            self.writer.transport.abort()
-
-
-async def _read(source: asyncio.StreamReader, queue: "asyncio.Queue[tuple[float, bytes]]", delay: float) -> None:
-    while data := await source.read(65536):
-        queue.put_nowait((asyncio.get_running_loop().time() + delay, data))
-    raise ConnectionError("one side is gone")
-
-
-async def _write(
-    target: asyncio.StreamWriter, queue: "asyncio.Queue[tuple[float, bytes]]", gate: asyncio.Event
-) -> None:
-    while True:
-        due, data = await queue.get()
-        await asyncio.sleep(due - asyncio.get_running_loop().time())
-        await gate.wait()
-        if target.is_closing():
-            raise ConnectionError("one side is gone")
-        target.write(data)
+    def say(self, *words: str) -> bytes:
+        """One command on a connection of its own, its reply raw."""
+        encoded = [word.encode() for word in words]
+        with socket.create_connection(("127.0.0.1", self.port), 20) as link:
+            link.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in encoded))
+            return link.recv(1 << 16)
 
 
 @pytest.fixture
-def link(server: EmbeddedServer) -> Callable[..., Any]:
-    """``async with link(delay=0.03) as line`` opens a line to the server."""
+def valkey(tmp_path: Path) -> Iterator[Valkey]:
+    server = Valkey(tmp_path)
+    yield server
+    server.stop()
 
-    @asynccontextmanager
-    async def opened(delay: float = 0.0) -> AsyncIterator[Link]:
-        line = Link(int(server.url.rpartition(":")[2].partition("/")[0]), delay)
-        carriers: set[asyncio.Task[None]] = set()
 
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            carriers.add(asyncio.get_running_loop().create_task(line.accept(reader, writer)))
+@pytest.fixture(scope="module")
+def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    server = Valkey(tmp_path_factory.mktemp("valkey"))
+    yield server
+    server.stop()
 
-        listening = await asyncio.start_server(accept, "127.0.0.1", 0)
-        line.port = listening.sockets[0].getsockname()[1]
+
+@pytest.fixture
+def events() -> list[Event]:
+    return []
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A self-signed certificate and its key, as files."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    folder = tmp_path_factory.mktemp("certificate")
+    _ = (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    _ = (folder / "key.pem").write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+@pytest.fixture
+def tls_port(certificate: tuple[Path, Path], shared_valkey: Valkey) -> Iterator[int]:
+    """A port that speaks TLS and hands everything on to the shared server."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*certificate)
+    open_sockets: list[socket.socket] = []
+    pumps: list[threading.Thread] = []
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
         try:
-            yield line
-        finally:
-            listening.close()
-            for carrier in carriers:
-                carrier.cancel()
-            await asyncio.gather(*carriers, return_exceptions=True)
-            for connection in line.connections:
-                connection.writer.transport.abort()
-            await asyncio.sleep(0)
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        except OSError:
+            pass
 
-    return opened
+    def accept(door: socket.socket) -> None:
+        while True:
+            try:
+                plain, _ = door.accept()
+            except OSError:
+                return
+            try:
+                front = context.wrap_socket(plain, server_side=True)
+            except OSError:
+                plain.close()
+                continue
+            back = socket.create_connection(("127.0.0.1", shared_valkey.port))
+            open_sockets.extend([front, back])
+            for pair in ((front, back), (back, front)):
+                pumps.append(threading.Thread(target=pump, args=pair, daemon=True))
+                pumps[-1].start()
+
+    door = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=accept, args=(door,), daemon=True)
+    thread.start()
+    yield door.getsockname()[1]
+    door.shutdown(socket.SHUT_RDWR)
+    door.close()
+    thread.join()
+    for link in open_sockets:
+        with suppress(OSError):
+            link.shutdown(socket.SHUT_RDWR)
+    for thread in pumps:
+        thread.join()
+    for link in open_sockets:
+        link.close()
+
+
+class OnThreads:
+    """The sync driver; ``start`` runs a flow on a thread."""
+
+    def __init__(self, settings: Settings, events: Events) -> None:
+        self.driver = SyncDriver(settings, events)
+        self._threads = ThreadPoolExecutor(16)
+
+    def start(self, flow: Flow[Any], deadline: float | None = None) -> Future[Any]:
+        return self._threads.submit(self.driver.run, flow, deadline)
+
+    def share(self, key: Hashable, flow: Flow[Any]) -> Future[Any]:
+        return self._threads.submit(self.driver.share, key, flow)
+
+    def run(self, flow: Flow[Any], deadline: float | None = None) -> Any:
+        return self.driver.run(flow, deadline)
+
+    def detach(self, flow: Flow[Any], within: float) -> None:
+        self.driver.detach(flow, within)
+
+    def ping(self) -> None:
+        self.driver.ping()
+
+    def close(self) -> None:
+        self.driver.close()
+
+    def end(self) -> None:
+        self.close()
+        self._threads.shutdown()
+
+
+class OnLoop:
+    """The asyncio driver on a loop of its own, which runs in a thread and must be empty in the end."""
+
+    def __init__(self, settings: Settings, events: Events, loop: asyncio.AbstractEventLoop) -> None:
+        self.driver = AsyncDriver(settings, events)
+        self._loop = loop
+        self._thread = threading.Thread(target=loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def start(self, flow: Flow[Any], deadline: float | None = None) -> Future[Any]:
+        return self._soon(self.driver.run(flow, deadline))
+
+    def share(self, key: Hashable, flow: Flow[Any]) -> Future[Any]:
+        return self._soon(self.driver.share(key, flow))
+
+    def run(self, flow: Flow[Any], deadline: float | None = None) -> Any:
+        return self.start(flow, deadline).result(60)
+
+    def detach(self, flow: Flow[Any], within: float) -> None:
+        async def detached() -> None:
+            self.driver.detach(flow, within)
+
+        self._soon(detached()).result(60)
+
+    def ping(self) -> None:
+        self._soon(self.driver.ping()).result(60)
+
+    def close(self) -> None:
+        self._soon(self.driver.aclose()).result(60)
+
+    def end(self) -> None:
+        self.close()
+        left = self._soon(self._others()).result(60)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        assert left == set()
+
+    async def _others(self) -> set[Any]:
+        return asyncio.all_tasks() - {asyncio.current_task()}
+
+    def _soon(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+@pytest.fixture(params=["threads", "asyncio", "uvloop"])
+def engine_of(request: pytest.FixtureRequest, events: list[Event]) -> Iterator[Callable[..., Any]]:
+    """Makes drivers, ``engine_of(url, **settings)``, and closes them afterwards; every test runs on all kinds."""
+    made: list[OnThreads | OnLoop] = []
+
+    def make(url: str | dict[str, str], **options: object) -> OnThreads | OnLoop:
+        settings = Settings.from_mapping({"url": url, **options})
+        told = Events([events.append], time.time)
+        if request.param == "threads":
+            made.append(OnThreads(settings, told))
+        else:
+            loop = asyncio.new_event_loop() if request.param == "asyncio" else uvloop.new_event_loop()
+            made.append(OnLoop(settings, told, loop))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.end()
+
+
+@pytest.fixture
+def seen() -> Iterator[list[Any]]:
+    """Every trip: (endpoint, commands, detached)."""
+    trips_seen: list[Any] = []
+    stop = trips.observe(lambda *trip: trips_seen.append(trip))
+    yield trips_seen
+    stop()

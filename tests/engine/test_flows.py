@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redis_mw.errors import CommandError, RedisUnavailable
-from redis_mw.flows import Batch, Command, Effect, Flow, Wait, done, one, send, together
+from redis_mw.flows import Batch, Command, Effect, Flow, Wait, Woken, done, one, send, together
 
 
 def ask(name: str) -> Command[str]:
@@ -124,9 +124,9 @@ def test_a_bug_in_one_flow_is_raised_after_the_others_have_ended(first: Iterable
     assert reached == ["end"]
 
 
-def waiting(name: str, *channels: str, seconds: float = 1.0) -> Flow[str | None]:
+def waiting(name: str, *channels: str, seconds: float = 1.0) -> Flow[Woken | None]:
     _ = yield from one(ask(name))
-    woken: str | None = yield Wait(channels, seconds)
+    woken: Woken | None = yield Wait(channels, seconds)
     return woken
 
 
@@ -136,7 +136,7 @@ def test_batches_go_first_and_a_wait_last() -> None:
     assert names(flow.send([0, 0])) == ["s1"]
     assert names(flow.send([0])) == ["s2"]
     assert flow.send([0]) == Wait(("ch",), 1.0)
-    assert ended(flow, "ch")[0] == "ch"
+    assert ended(flow, Woken("ch", 0.5))[0] == Woken("ch", 0.5)
 
 
 def test_two_waits_become_one_and_only_the_flow_that_is_woken_goes_on() -> None:
@@ -145,8 +145,41 @@ def test_two_waits_become_one_and_only_the_flow_that_is_woken_goes_on() -> None:
     wait = flow.send([0, 0])
     assert isinstance(wait, Wait)
     assert (set(wait.channels), wait.seconds) == ({"x", "y", "z"}, 2)
-    assert flow.send("z") == Wait(("x",), 5)
-    assert ended(flow, "x") == ("x", "z")
+    assert flow.send(Woken("z", 1.5)) == Wait(("x",), 3.5)
+    assert ended(flow, Woken("x", 2.0)) == (Woken("x", 3.5), Woken("z", 1.5))
+
+
+def test_a_wait_whose_time_is_over_when_another_is_woken_ends_with_it() -> None:
+    flow = together(waiting("a", "x", seconds=5), waiting("b", "y", seconds=2))
+    _ = next(flow)
+    _ = flow.send([0, 0])
+    assert ended(flow, Woken("x", 2.25)) == (Woken("x", 2.25), None)
+
+
+def test_the_trips_of_one_flow_do_not_begin_the_wait_of_another_anew() -> None:
+    def twice() -> Flow[None]:
+        for name in ("first", "second"):
+            _ = yield Wait(("w",), 10)
+            _ = yield from one(ask(name))
+
+    flow = together(waiting("a", "x", seconds=5), twice())
+    assert names(next(flow)) == ["a"]
+    assert flow.send([0]) == Wait(("x", "w"), 5)
+    assert names(flow.send(Woken("w", 3))) == ["first"]
+    assert flow.send([0]) == Wait(("x", "w"), 2)
+    assert names(flow.send(Woken("w", 1))) == ["second"]
+    assert flow.send([0]) == Wait(("x",), 1)
+    assert ended(flow, None) == (None, None)
+
+
+def test_a_wait_in_a_group_within_a_group_keeps_its_time() -> None:
+    inner = together(waiting("a", "x", seconds=8), waiting("b", "y", seconds=6))
+    flow = together(inner, waiting("c", "z", seconds=2))
+    _ = next(flow)
+    assert flow.send([0, 0, 0]) == Wait(("x", "y", "z"), 2)
+    assert flow.send(None) == Wait(("x", "y"), 4)
+    assert flow.send(Woken("y", 1)) == Wait(("x",), 5)
+    assert ended(flow, None) == ((None, Woken("y", 3)), None)
 
 
 def test_when_the_shorter_wait_is_over_the_longer_one_waits_what_is_left() -> None:
@@ -161,7 +194,7 @@ def test_a_channel_wakes_every_flow_that_waits_for_it() -> None:
     flow = together(waiting("a", "x"), waiting("b", "x", "y"))
     _ = next(flow)
     _ = flow.send([0, 0])
-    assert ended(flow, "x") == ("x", "x")
+    assert ended(flow, Woken("x", 0.25)) == (Woken("x", 0.25), Woken("x", 0.25))
 
 
 def taking(name: str, undone: list[str], steps_: int = 1) -> Flow[str]:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from redis_mw.engine.aio.post import Post
 from redis_mw.engine.aio.run import Run
+from redis_mw.engine.batches import CLOSED
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events, log
 from redis_mw.flows import Flow
@@ -73,8 +74,9 @@ class AsyncDriver:
     async def ping(self) -> None:
         """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable."""
         home = self._at_home()
-        if self._refuse_all or home.post.closed:
-            raise RedisUnavailable("the driver takes no commands")
+        refusal = home.post.refusal()
+        if refusal is not None:
+            raise refusal
         for station in home.post.stations():
             await station.ping(seconds(self._settings.warm_up))
 
@@ -83,8 +85,11 @@ class AsyncDriver:
 
         What is asked of this driver later on the same loop is answered as if Redis were away.
         """
-        home = self._home
-        if home is not None and home.here():
+        try:
+            home = self._home or self._at_home()
+        except RuntimeError:  # never used, and under trio: nothing to close
+            return
+        if home.here():
             await home.close(within)
 
     async def __aenter__(self) -> "AsyncDriver":
@@ -171,7 +176,7 @@ class _Home:
         except asyncio.CancelledError:
             me = asyncio.current_task()
             if task.cancelled() and me is not None and not me.cancelling():
-                raise RedisUnavailable("the driver was closed") from None
+                raise RedisUnavailable(CLOSED) from None
             raise
 
     def _forget(self, key: Hashable, task: "asyncio.Task[Any]") -> None:

@@ -10,6 +10,7 @@ from time import monotonic
 
 from redis_mw import scripts
 from redis_mw.engine.aio.wire import LATE, SHORTEST, Exchange, Wire
+from redis_mw.engine.batches import CLOSED
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.engine.resp import packed
 from redis_mw.errors import RedisUnavailable
@@ -71,7 +72,7 @@ class Lane:
         on_overdue: Callable[[list[Exchange]], None],
         on_refused: Callable[[float], None],
     ) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._loop = loop
         self._new_wire = new_wire
         self._within = first_within
@@ -92,7 +93,7 @@ class Lane:
             wire.send(exchange)
             return
         if self._closed:
-            exchange.fail(RedisUnavailable("the driver is closed"))
+            exchange.fail(RedisUnavailable(CLOSED))
             return
         exchange.left(monotonic())
         self._waiting.append(exchange)
@@ -121,7 +122,7 @@ class Lane:
         if self._opening is not None:
             _ = self._opening.cancel()
             _ = await asyncio.wait({self._opening})
-        self.fail_pending(RedisUnavailable("the driver is closed"), quick_only=False)
+        self.fail_pending(RedisUnavailable(CLOSED), quick_only=False)
         for wire in (self.wire, *self._retired):
             if wire is not None:
                 wire.close()
@@ -133,7 +134,7 @@ class Lane:
             self._not_before = began + SPACING
             wire = self._new_wire()
             try:
-                await opened(self._endpoint, wire, self._within)
+                await opened(self.endpoint, wire, self._within)
             except RedisUnavailable as error:
                 waiting, self._waiting = self._waiting, []
                 for exchange in waiting:
@@ -153,7 +154,7 @@ class Lane:
         finally:
             self._opening = None
             for exchange in self._waiting:
-                exchange.fail(RedisUnavailable("the driver is closed"))
+                exchange.fail(RedisUnavailable(CLOSED))
 
     def _retire(self) -> None:
         """A silent wire whose last replies are still waited for gives way to the next; it closes by itself."""

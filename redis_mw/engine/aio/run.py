@@ -5,10 +5,11 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Generic, TypeVar, assert_never, cast
 
-from redis_mw.engine.aio.post import QUICK, Delivery, Post
+from redis_mw.engine.aio.post import Delivery, Post
 from redis_mw.engine.aio.wakes import Ear
+from redis_mw.errors import RedisUnavailable
 from redis_mw.events import log
-from redis_mw.flows import Batch, Command, Effect, Flow, Wait
+from redis_mw.flows import Batch, Command, Effect, Flow, Wait, Woken
 
 T = TypeVar("T")
 
@@ -49,11 +50,11 @@ class Run(Generic[T]):
         self._delivery = None
         match effect:
             case Batch():
-                deaf: set[int] = set()
+                deaf: list[int] = []
                 for place, command in enumerate(effect.commands):
                     if command.wakes and not await self._listens(command):
-                        deaf.add(place)
-                self._delivery = self._post.send(effect.commands, self._ends, self._detached, deaf)
+                        deaf.append(place)
+                self._delivery = Delivery(self._post, effect.commands, self._ends, self._detached, deaf)
                 return await self._delivery.settled()
             case Wait():
                 return await self._wait(effect)
@@ -62,17 +63,20 @@ class Run(Generic[T]):
 
     async def _listens(self, command: Command[Any]) -> bool:
         """Subscribe before the command is sent, or a wake-up in between would be lost; False: it cannot be done now."""
-        if self._post.refusal(self._post.station(command.role), quick=command.role in QUICK):
-            return False
+        if isinstance(self._post.way(command.role, command.bulk), RedisUnavailable):
+            return True  # it will be answered that
         within = self._left(command.patience_us / 1_000_000)
         return await self._hearing().join(self._post.wake_ups(command.role), command.wakes, within)
 
-    async def _wait(self, wait: Wait) -> str | None:
+    async def _wait(self, wait: Wait) -> Woken | None:
         ear = self._hearing()
-        until = monotonic() + self._left(wait.seconds)
-        if not ear.knows(wait.channels):  # no command has announced them: they are taken for the default server's
+        began = monotonic()
+        until = began + self._left(wait.seconds)
+        if not ear.knows(wait.channels) and self._post.refusal() is None:
+            # No command has announced them: they are taken for the default server's.
             _ = await ear.join(self._post.wake_ups("default"), wait.channels, until - monotonic())
-        return await ear.wait(wait.channels, until - monotonic())
+        channel = await ear.wait(wait.channels, until - monotonic())
+        return None if channel is None else Woken(channel, monotonic() - began)
 
     def _hearing(self) -> Ear:
         self._ear = self._ear or Ear(self._post.loop)
@@ -103,7 +107,7 @@ class Run(Generic[T]):
     async def _undoing(self, effect: Effect) -> Any:
         match effect:
             case Batch():
-                return await self._post.send(effect.commands, None, True).settled()
+                return await Delivery(self._post, effect.commands, None, True).settled()
             case Wait():  # undoing waits for nobody
                 return None
             case _:

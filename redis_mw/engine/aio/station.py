@@ -14,14 +14,13 @@ from redis_mw.engine.aio.lane import Lane, opened
 from redis_mw.engine.aio.wire import LATE, Exchange, Wire
 from redis_mw.engine.breaker import Breaker, Class
 from redis_mw.engine.endpoint import Endpoint
+from redis_mw.engine.news import tell
 from redis_mw.engine.resp import packed
 from redis_mw.errors import RedisUnavailable
-from redis_mw.events import EventName, Events
+from redis_mw.events import Events
 from redis_mw.settings import Settings, seconds
 
 PING = packed([("PING",)])
-ROUNDING = 0.9
-"""An exchange that had nearly the whole patience of a class counts; one cut short by a caller's deadline does not."""
 
 
 class Station:
@@ -36,10 +35,7 @@ class Station:
         self._settings = settings
         self._events = events
         self._loop = loop
-        self._quick_s = seconds(settings.patience)
-        patient = (settings.sessions, settings.locks, settings.idempotency)
-        self._firm_s = max((seconds(part.patience) for part in patient if part is not None), default=1.0)
-        self.breaker = Breaker(random.random, quick_s=self._quick_s, firm_s=self._firm_s, changed=self._changed)
+        self.breaker = Breaker.of(settings, random.random, self._changed)
         self.small = self.lane()
         self.large = self.lane()
         self.open_classes: set[Class] = set()
@@ -118,10 +114,13 @@ class Station:
     # What the breaker is told, and what it wants.
 
     def _overdue(self, exchanges: list[Exchange]) -> None:
-        enough = [exchange for exchange in exchanges if exchange.due - exchange.sent >= self._quick_s * ROUNDING]
-        if enough:
-            firm = [exchange for exchange in enough if exchange.due - exchange.sent >= self._firm_s * ROUNDING]
-            self._failed(min(exchange.sent for exchange in (firm or enough)), quick=not firm)
+        began: dict[Class, float] = {}
+        for exchange in exchanges:
+            class_ = self.breaker.tried(exchange.due - exchange.sent)
+            if class_ is not None:
+                began[class_] = min(exchange.sent, began.get(class_, exchange.sent))
+        if began:
+            self._failed(began.get("firm", began.get("quick", 0.0)), quick="firm" not in began)
 
     def _lost(self, _reason: str, busy: bool) -> None:
         if busy:  # a server may close a connection that nobody uses
@@ -143,9 +142,7 @@ class Station:
             error = RedisUnavailable(f"{self.endpoint.name} is away")
             for lane in (self.small, self.large):
                 lane.fail_pending(error, quick_only=kind == "quick")
-        if self._events:
-            name: EventName = "redis.unavailable" if is_open else "redis.recovered"
-            self._events.emit(name, outcome=kind, endpoint=self.endpoint.name)
+        tell(self._events, self.endpoint, kind, is_open)
 
     # The probe.
 
@@ -168,7 +165,7 @@ class Station:
     async def _judge_probe(self) -> None:
         """Ask once on a fresh connection; the breaker judges how long it takes, less what the loop stood still."""
         began = monotonic()
-        answer = self._loop.create_task(self.ping(self._firm_s + 1.0))
+        answer = self._loop.create_task(self.ping(self.breaker.firm_s + 1.0))
         try:
             while (judge_at := self.breaker.judge_at()) is not None:
                 done, _ = await asyncio.wait({answer}, timeout=max(0.0, judge_at - monotonic()))

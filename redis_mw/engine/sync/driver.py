@@ -11,23 +11,22 @@ import weakref
 from collections.abc import Hashable
 from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar, assert_never, cast, get_args
+from typing import Any, TypeVar, assert_never, cast
 
 from redis_mw.engine import trips
+from redis_mw.engine.batches import CLOSED, DEAF, QUICK, REFUSED, TOO_LATE, split, unknown
 from redis_mw.engine.sync.link import Link, Turn
 from redis_mw.engine.sync.listener import Mailbox
 from redis_mw.engine.sync.process import Process
-from redis_mw.errors import CommandError, RedisUnavailable
+from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
-from redis_mw.flows import Argument, Batch, Command, Effect, Flow, Role, Wait
+from redis_mw.flows import Batch, Command, Effect, Flow, Role, Wait, Woken
 from redis_mw.settings import Settings, seconds
 
 T = TypeVar("T")
 
 log = logging.getLogger("redis_mw")
 
-ROLES: tuple[Role, ...] = get_args(Role)
-QUICK: frozenset[Role] = frozenset(("cache", "limits"))
 UNDO_S = 5.0
 """How long the undo of an interrupted flow may take."""
 
@@ -74,21 +73,19 @@ class SyncDriver:
             flow.close()
 
     def ping(self) -> None:
-        """Reach every server that the settings name, within ``warm_up``; raises ``RedisUnavailable``."""
+        """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable."""
         process = self._process()
-        for role in ROLES:
-            if self.refuse_all:
-                raise RedisUnavailable("refused by the test switch")
-            link = process.link(role)
-            refusal = link.refusal(quick=False)
-            if refusal is not None:
-                raise refusal
-            (reply,) = link.turn([("PING",)], monotonic() + seconds(self._settings.warm_up), quick=False).finish()
-            if isinstance(reply, RedisUnavailable):
-                raise reply
+        refusal = _refusal(self, process)
+        if refusal is not None:
+            raise refusal
+        for link in process.links():
+            link.ping(seconds(self._settings.warm_up))
 
     def close(self) -> None:
-        """Wait for what is detached, then end threads and connections. May be called twice."""
+        """Wait for what is detached, then end threads and connections. May be called twice.
+
+        What is asked of this driver later is answered as if Redis were away.
+        """
         self._closed = True
         _close(self._processes)
 
@@ -104,12 +101,12 @@ class SyncDriver:
         pid = os.getpid()
         process = self._processes.get(pid)
         if process is None:
-            if self._closed:
-                raise RuntimeError("the driver is closed")
             # No lock: a thread of the parent might hold it for ever. setdefault is atomic, and an idle Process is free.
             process = self._processes.setdefault(pid, Process(self._settings, self._events))
             for parent in [other for other in self._processes if other != pid]:
                 self._processes.pop(parent).forget()
+            if self._closed:
+                process.close()
         return process
 
 
@@ -160,79 +157,73 @@ class _Run:
                 assert_never(effect)
 
     def _batch(self, commands: tuple[Command[Any], ...]) -> list[Any]:
-        """Send each endpoint its part, then read them all; once more for scripts that a server did not know."""
+        """Send each server its part, then read them all; once more for scripts that a server did not know."""
         replies: list[Any] = [None] * len(commands)
-        parts = self._allowed(commands, replies)
-        self._exchange(commands, parts, replies, [command.words() for command in commands])
-        if any(type(reply) is CommandError for reply in replies):
-            unknown = {
-                link: again
-                for link, part in parts.items()
-                if (again := [index for index in part if _unknown_script(commands[index], replies[index])])
-            }
-            self._exchange(commands, unknown, replies, [_with_text(command) for command in commands])
+        places: list[int] = []
+        for place, command in enumerate(commands):
+            if not command.wakes or self._listens(command):
+                places.append(place)
+            else:
+                replies[place] = RedisUnavailable(DEAF)
+        self._exchange(commands, places, replies, as_text=False)
+        if again := unknown(commands, replies):
+            self._exchange(commands, again, replies, as_text=True)
         return replies
 
-    def _allowed(self, commands: tuple[Command[Any], ...], replies: list[Any]) -> dict[Link, list[int]]:
-        """The places of the commands by endpoint, without those that are refused at once: these have their reply."""
-        if self._driver.refuse_all or monotonic() >= self._due:
-            reason = "refused by the test switch" if self._driver.refuse_all else "the deadline is over"
-            replies[:] = [RedisUnavailable(reason)] * len(commands)
-            return {}
-        parts: dict[Link, list[int]] = {}
-        refusals: dict[tuple[Link, bool], RedisUnavailable | None] = {}
-        for index, command in enumerate(commands):
-            lane = self._process.link(command.role), command.role in QUICK
-            if lane not in refusals:
-                refusals[lane] = lane[0].refusal(lane[1])
-            refusal = refusals[lane]
-            if refusal is None and command.wakes:
-                refusal = self._listen(lane[0], command.wakes, self._patience([command]))
-            if refusal is None:
-                parts.setdefault(lane[0], []).append(index)
-            else:
-                replies[index] = refusal
-        return parts
-
     def _exchange(
-        self,
-        commands: tuple[Command[Any], ...],
-        parts: dict[Link, list[int]],
-        replies: list[Any],
-        words: list[tuple[Argument, ...]],
+        self, commands: tuple[Command[Any], ...], places: list[int], replies: list[Any], *, as_text: bool
     ) -> None:
+        now = monotonic()
+        if now >= self._due:
+            for place in places:
+                replies[place] = RedisUnavailable(TOO_LATE)
+            return
+        parts = split(commands, places, replies, self._way, as_text=as_text)
         self._turns = []
         for link, part in parts.items():
-            leaving = [words[index] for index in part]
             if trips.observers:
-                trips.record(link.endpoint.name, tuple(leaving), self._detached)
-            quick = all(commands[index].role in QUICK for index in part)
-            self._turns.append(link.turn(leaving, self._patience([commands[index] for index in part]), quick))
+                trips.record(link.endpoint.name, tuple(part.words), self._detached)
+            self._turns.append(link.turn(part.words, min(self._due, now + part.patience_us / 1_000_000), part.quick))
         for turn, part in zip(self._turns, parts.values(), strict=True):
-            for index, reply in zip(part, turn.finish(), strict=True):
-                replies[index] = reply
+            for place, reply in zip(part.places, turn.finish(), strict=True):
+                replies[place] = reply
         self._turns = []
 
-    def _patience(self, commands: list[Command[Any]]) -> float:
-        """When the most patient of these gives up."""
-        return min(self._due, monotonic() + max(command.patience_us for command in commands) / 1_000_000)
+    def _way(self, role: Role, _bulk: bool) -> Link | RedisUnavailable:
+        """The server for a command of this role, or what it is answered at once."""
+        refusal = _refusal(self._driver, self._process)
+        if refusal is not None:
+            return refusal
+        link = self._process.link(role)
+        return link.refusal(role in QUICK) or link
 
-    def _listen(self, link: Link, channels: tuple[str, ...], due: float) -> RedisUnavailable | None:
-        """Be subscribed to these channels before anything is sent that may have them woken."""
+    def _listens(self, command: Command[Any]) -> bool:
+        """Subscribe before the command is sent, or a wake-up in between would be lost; False: it cannot be done now."""
+        way = self._way(command.role, command.bulk)
+        if isinstance(way, RedisUnavailable):
+            return True  # it will be answered that
+        return self._hears(way, command.wakes, min(self._due, monotonic() + command.patience_us / 1_000_000))
+
+    def _hears(self, link: Link, channels: tuple[str, ...], due: float) -> bool:
+        """Whether wake-ups of these channels are heard from now on."""
         if self._heard.issuperset(channels):
-            return None
+            return True
         self._listening.add(link)
         try:
             self._process.listener(link).subscribe(self._mailbox, channels, due)
-        except OSError as error:
-            return RedisUnavailable(str(error))
+        except OSError:
+            return False
         self._heard.update(channels)
-        return None
+        return True
 
-    def _wait(self, wait: Wait) -> str | None:
-        due = min(self._due, monotonic() + wait.seconds)
-        _ = self._listen(self._process.link("default"), wait.channels, due)
-        return self._mailbox.take(wait.channels, due)
+    def _wait(self, wait: Wait) -> Woken | None:
+        began = monotonic()
+        due = min(self._due, began + wait.seconds)
+        if _refusal(self._driver, self._process) is None:
+            # Channels that no command has announced are taken for the default server's.
+            _ = self._hears(self._process.link("default"), wait.channels, due)
+        channel = self._mailbox.take(wait.channels, due)
+        return None if channel is None else Woken(channel, monotonic() - began)
 
     def _interrupt(self, flow: Flow[Any], interruption: BaseException) -> None:
         """Let the batch settle, tell the flow, and have what it undoes done by another thread."""
@@ -256,15 +247,11 @@ class _Run:
         self._process.background.submit(undone)
 
 
-def _unknown_script(command: Command[Any], reply: Any) -> bool:
-    """The server did not run it: sending it once more is safe."""
-    return command.script is not None and isinstance(reply, CommandError) and reply.code == "NOSCRIPT"
-
-
-def _with_text(command: Command[Any]) -> tuple[Argument, ...]:
-    if command.script is None:
-        return command.args
-    return ("EVAL", command.script.text, len(command.keys), *command.keys, *command.args)
+def _refusal(driver: SyncDriver, process: Process) -> RedisUnavailable | None:
+    """What everything is answered now, if nothing is to be sent at all."""
+    if process.closed:
+        return RedisUnavailable(CLOSED)
+    return RedisUnavailable(REFUSED) if driver.refuse_all else None
 
 
 def _close(processes: dict[int, Process]) -> None:

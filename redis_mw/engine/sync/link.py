@@ -13,18 +13,16 @@ from typing import Any, TypeVar
 
 from redis_mw.engine.breaker import Breaker, Class
 from redis_mw.engine.endpoint import Endpoint
+from redis_mw.engine.news import tell
 from redis_mw.engine.resp import packed
 from redis_mw.engine.sync.connection import Connection
-from redis_mw.engine.sync.pool import Exhausted, Pool
+from redis_mw.engine.sync.pool import Exhausted, GivenUp, Pool
 from redis_mw.errors import RedisMWError, RedisUnavailable
-from redis_mw.events import EventName, Events
+from redis_mw.events import Events
 from redis_mw.flows import Argument
 from redis_mw.settings import Settings, seconds
 
 T = TypeVar("T")
-
-FIRM_S = 1.0
-"""How long a server may be silent before sessions and locks give it up."""
 
 
 class Link:
@@ -35,7 +33,7 @@ class Link:
         self._events = events
         self._lock = threading.Lock()
         self._changes: list[tuple[Class, bool]] = []
-        self._breaker = Breaker(random.random, quick_s=seconds(settings.patience), firm_s=FIRM_S, changed=self._note)
+        self._breaker = Breaker.of(settings, random.random, self._note)
         self._watched = False
         self._closed = threading.Event()
         self._pool = Pool(
@@ -52,7 +50,23 @@ class Link:
             retry_after = self._breaker.refuses(quick, monotonic())
         if retry_after is None:
             return None
-        return RedisUnavailable(f"{self.endpoint.name} does not answer and is not asked for now", retry_after)
+        return RedisUnavailable(f"{self.endpoint.name} is away", retry_after)
+
+    def ping(self, within: float) -> None:
+        """Raise RedisUnavailable unless the server answers on a connection of its own."""
+        due = monotonic() + within
+        replies: list[Any] = []
+        try:
+            connection = Connection.open(self.endpoint, due, due)
+            try:
+                connection.send(packed([("PING",)]), 1, due)
+                connection.receive(replies, due)
+            finally:
+                connection.close()
+        except (OSError, ValueError) as error:
+            raise RedisUnavailable(f"{self.endpoint.name} cannot be reached: {error}") from error
+        if isinstance(replies[0], Exception):
+            raise RedisUnavailable(f"{self.endpoint.name} does not answer: {replies[0]}")
 
     def turn(self, commands: Sequence[tuple[Argument, ...]], due: float, quick: bool) -> "Turn":
         """Begin a turn: the commands leave now, or the turn has failed already."""
@@ -71,6 +85,12 @@ class Link:
             self._watched = self._watched or watch
         if watch:
             threading.Thread(target=self._watch, name="redis-mw-probe", daemon=True).start()
+
+    def overdue(self, began: float) -> None:
+        """A turn that began then was given up now, for want of a reply or of a connection."""
+        class_ = self._breaker.tried(monotonic() - began)
+        if class_ is not None:
+            self.failed(began, quick=class_ == "quick")
 
     def close(self) -> None:
         """Stop probing and close the connections; turns under way end first."""
@@ -111,10 +131,9 @@ class Link:
                 _ = self._judge(Breaker.probe_answered if answered else Breaker.probe_lost)
 
     def _ping(self, outcome: "SimpleQueue[bool]") -> None:
-        due = monotonic() + FIRM_S
         try:
-            Connection.open(self.endpoint, due, due, [("PING",)]).close()
-        except (OSError, RedisMWError):
+            self.ping(self._breaker.firm_s)
+        except RedisMWError:
             outcome.put(False)
         else:
             outcome.put(True)
@@ -127,8 +146,7 @@ class Link:
         for class_, is_open in changes:
             if is_open:
                 self._pool.abort(quick_only=class_ == "quick")
-            name: EventName = "redis.unavailable" if is_open else "redis.recovered"
-            self._events.emit(name, outcome=class_, endpoint=self.endpoint.name)
+            tell(self._events, self.endpoint, class_, is_open)
         return result
 
     def _note(self, class_: Class, is_open: bool) -> None:
@@ -182,9 +200,12 @@ class Turn:
         given_up = self._connection is not None and self._connection.aborted
         self._return()
         self._error = RedisUnavailable(f"{self._link.endpoint.name}: {error}")
-        if not given_up and not isinstance(error, Exhausted):
-            in_time = isinstance(error, TimeoutError) and monotonic() - self._began < FIRM_S
-            self._link.failed(self._began, quick=in_time)
+        if given_up or isinstance(error, (Exhausted, GivenUp)):
+            return
+        if isinstance(error, TimeoutError):
+            self._link.overdue(self._began)
+        else:
+            self._link.failed(self._began, quick=False)
 
     def _return(self) -> None:
         """Give the connection back, once; one that owes replies is closed there."""

@@ -20,7 +20,6 @@ import hiredis
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.engine.resp import packed
 from redis_mw.engine.sync.connection import Connection
-from redis_mw.errors import RedisMWError
 from redis_mw.flows import Argument
 
 log = logging.getLogger("redis_mw")
@@ -156,7 +155,7 @@ class Listener:
             began = monotonic()
             try:
                 connection = Connection.open(self._endpoint, began + self._warm_up, began + self._connect_within)
-            except (OSError, RedisMWError):
+            except (OSError, ValueError):
                 self._lost()
                 self._rest()
                 continue

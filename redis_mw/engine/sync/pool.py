@@ -11,7 +11,6 @@ from time import monotonic
 
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.engine.sync.connection import Connection
-from redis_mw.errors import RedisMWError
 from redis_mw.flows import Argument
 from redis_mw.scripts import KNOWN
 
@@ -21,6 +20,10 @@ CALM_S = 0.25
 
 class Exhausted(OSError):
     """All connections were busy until the end of the patience: our own crowding, not the server's failure."""
+
+
+class GivenUp(OSError):
+    """The breaker gave the server up meanwhile; it knows."""
 
 
 class Pool:
@@ -42,6 +45,7 @@ class Pool:
         self._busy: dict[Connection, bool] = {}
         self._opening = 0
         self._waiting = 0
+        self._given_up = {True: 0, False: 0}
         self._changed = threading.Condition()
         self._failures = 0
         self._error = OSError("not connected")
@@ -53,7 +57,7 @@ class Pool:
     def take(self, due: float, quick: bool) -> Connection:
         """A clean connection before ``due``; raises ``OSError`` (``Exhausted`` if only we ourselves are in the way)."""
         with self._changed:
-            failures = self._failures
+            failures, given_up = self._failures, self._given_up[quick]
             self._waiting += 1
             try:
                 while (connection := self._reusable()) is None:
@@ -61,6 +65,8 @@ class Pool:
                         raise ConnectionError("the driver is closed")
                     if self._failures != failures:
                         raise self._error
+                    if self._given_up[quick] != given_up:
+                        raise GivenUp("does not answer")
                     self._wait(due)
                 self._busy[connection] = quick
                 return connection
@@ -79,8 +85,11 @@ class Pool:
             self._changed.notify()
 
     def abort(self, *, quick_only: bool) -> None:
-        """Wake those who wait for a reply of a server that has been given up."""
+        """Wake those who wait, for a connection or for a reply, for a server that has been given up."""
         with self._changed:
+            for quick in (True,) if quick_only else (True, False):
+                self._given_up[quick] += 1
+            self._changed.notify_all()
             for connection, quick in self._busy.items():
                 if quick or not quick_only:
                     connection.abort()
@@ -129,7 +138,7 @@ class Pool:
             loads = [("SCRIPT", "LOAD", script.text) for script in KNOWN]
         try:
             connection = Connection.open(self._endpoint, began + self._warm_up, began + self._connect_within, loads)
-        except (OSError, RedisMWError) as error:
+        except (OSError, ValueError) as error:  # of these: a host that is no name, a certificate that is gone
             with self._changed:
                 self._opening -= 1
                 self._failures += 1

@@ -2,6 +2,7 @@
 
 import threading
 
+from redis_mw.engine.batches import ROLES
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.engine.sync.background import Background
 from redis_mw.engine.sync.link import Link
@@ -21,6 +22,7 @@ class Process:
     def __init__(self, settings: Settings, events: Events) -> None:
         self.background = Background()
         self.shares = Shares()
+        self.closed = False
         self._settings = settings
         self._events = events
         self._lock = threading.Lock()
@@ -33,6 +35,10 @@ class Process:
         link = self._by_role.get(role)
         return link if link is not None else self._linked(role)
 
+    def links(self) -> set[Link]:
+        """All servers of the settings."""
+        return {self.link(role) for role in ROLES}
+
     def listener(self, link: Link) -> Listener:
         """Who hears the wake-ups of this server."""
         with self._lock:
@@ -42,11 +48,14 @@ class Process:
                     connect_within=seconds(self._settings.connect_within),
                     warm_up=seconds(self._settings.warm_up),
                 )
+                if self.closed:
+                    self._listeners[link].close()
             return self._listeners[link]
 
     def close(self) -> None:
         """Wait for what is detached, then end listeners and connections."""
         self.background.close(DRAIN_S)
+        self.closed = True  # before the rest: whoever makes one more listener or link from now on closes it himself
         for listener in tuple(self._listeners.values()):
             listener.close()
         for link in tuple(self._by_url.values()):
@@ -64,5 +73,7 @@ class Process:
             url = self._settings.url_of(role)
             if url not in self._by_url:
                 self._by_url[url] = Link(Endpoint.from_url(url), self._settings, self._events)
+                if self.closed:
+                    self._by_url[url].close()
             self._by_role[role] = self._by_url[url]
             return self._by_role[role]

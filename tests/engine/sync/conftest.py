@@ -1,88 +1,17 @@
-"""Servers that a test may stop, freeze and break: a test that asks for ``valkey`` gets one of its own."""
+"""What only the tests of the sync driver need: drivers, and a server that is slow."""
 
-import os
-import signal
 import socket
-import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from redis_mw.engine.embedded import find_binary
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Event, Events
 from redis_mw.settings import Settings
-
-
-class Valkey:
-    """A server on a port of its own that can be frozen (SIGSTOP), thawed, stopped and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
-        self.folder = folder
-        self.path = folder / "s"
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self.start()
-
-    def start(self) -> None:
-        address = ["--port", str(self.port), "--bind", "127.0.0.1", "--unixsocket", str(self.path)]
-        command = [find_binary(), *address, "--save", "", "--dir", str(self.folder)]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"})
-        for _ in range(1000):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return
-            except OSError:
-                time.sleep(0.01)
-        raise RuntimeError("the server did not start")
-
-    def freeze(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-
-    def thaw(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        self.process.kill()
-        _ = self.process.wait()
-
-    def say(self, *words: str) -> bytes:
-        """One command on a connection of its own, its reply raw."""
-        encoded = [word.encode() for word in words]
-        with socket.create_connection(("127.0.0.1", self.port), 20) as link:
-            link.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in encoded))
-            return link.recv(1 << 16)
-
-
-@pytest.fixture
-def valkey(tmp_path: Path) -> Iterator[Valkey]:
-    server = Valkey(tmp_path)
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def shared_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    server = Valkey(tmp_path_factory.mktemp("valkey"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def events() -> list[Event]:
-    return []
 
 
 @pytest.fixture
@@ -100,78 +29,8 @@ def driver_of(events: list[Event]) -> Iterator[Callable[..., SyncDriver]]:
         driver.close()
 
 
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate and its key, as files."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    folder = tmp_path_factory.mktemp("certificate")
-    _ = (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    _ = (folder / "key.pem").write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return folder / "cert.pem", folder / "key.pem"
-
-
 @pytest.fixture
-def tls_port(certificate: tuple[Path, Path], shared_valkey: Valkey) -> Iterator[int]:
-    """A port that speaks TLS and hands everything on to the shared server."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
-    open_sockets: list[socket.socket] = []
-    pumps: list[threading.Thread] = []
-
-    def pump(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                target.sendall(data)
-        except OSError:
-            pass
-
-    def accept(door: socket.socket) -> None:
-        while True:
-            try:
-                plain, _ = door.accept()
-            except OSError:
-                return
-            try:
-                front = context.wrap_socket(plain, server_side=True)
-            except OSError:
-                plain.close()
-                continue
-            back = socket.create_connection(("127.0.0.1", shared_valkey.port))
-            open_sockets.extend([front, back])
-            for pair in ((front, back), (back, front)):
-                pumps.append(threading.Thread(target=pump, args=pair, daemon=True))
-                pumps[-1].start()
-
-    door = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=accept, args=(door,), daemon=True)
-    thread.start()
-    yield door.getsockname()[1]
-    door.shutdown(socket.SHUT_RDWR)
-    door.close()
-    thread.join()
-    for link in open_sockets:
-        with suppress(OSError):
-            link.shutdown(socket.SHUT_RDWR)
-    for thread in pumps:
-        thread.join()
-    for link in open_sockets:
-        link.close()
-
-
-@pytest.fixture
-def slow_port(shared_valkey: Valkey) -> Iterator[int]:
+def slow_port(shared_valkey: Any) -> Iterator[int]:
     """A port that hands everything on to the shared server at once, and its answers 200 ms later."""
     links: list[socket.socket] = []
     threads: list[threading.Thread] = []

@@ -7,7 +7,7 @@ import time
 
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Events
-from redis_mw.flows import Command, Flow, Wait, one
+from redis_mw.flows import Command, Flow, Wait, Woken, one
 from redis_mw.settings import Settings
 
 
@@ -19,8 +19,8 @@ def listening(channel: str) -> Flow[str | None]:
     """Subscribe, publish, hear it: the listener works in this process."""
     _ = yield from one(echo("x", wakes=(channel,)))
     _ = yield from one(Command(("PUBLISH", channel, "now"), int))
-    woken: str | None = yield Wait((channel,), 10)
-    return woken
+    woken: Woken | None = yield Wait((channel,), 10)
+    return None if woken is None else woken.channel
 
 
 def ask(driver: SyncDriver, name: str) -> int:

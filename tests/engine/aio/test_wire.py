@@ -55,7 +55,7 @@ BATCHES = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tasks=BATCHES)
 def test_every_batch_of_every_task_gets_its_own_replies(
     tasks: list[list[list[int]]], on_loop: Callable[..., None], server: EmbeddedServer

@@ -1,9 +1,7 @@
-"""The asyncio driver against real servers: cancellation, outages, wake-ups, loops. Every test leaves nothing behind."""
+"""What is the async driver's own: cancellation, shared wires, loops, bounds. The rest is in ``test_parity``."""
 
 import asyncio
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -14,10 +12,10 @@ import pytest
 
 from redis_mw.engine import trips
 from redis_mw.engine.aio import AsyncDriver
-from redis_mw.engine.embedded import EmbeddedServer, start_embedded
-from redis_mw.errors import CommandError, RedisUnavailable
+from redis_mw.engine.embedded import EmbeddedServer
+from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Event, Events
-from redis_mw.flows import Argument, Batch, Command, Flow, Role, Script, Wait, one, send, together
+from redis_mw.flows import Argument, Command, Flow, Role, Script, one, send, together
 from redis_mw.settings import Settings
 
 OnLoop = Callable[..., None]
@@ -47,34 +45,6 @@ def driver_to(url: str | dict[str, str], heard: list[Event] | None = None) -> As
     return AsyncDriver(Settings(url=url), Events([] if heard is None else [heard.append], time.time))
 
 
-def test_a_flow_gets_its_replies_and_its_result_is_returned(on_loop: OnLoop, server: EmbeddedServer) -> None:
-    def flow() -> Flow[list[Any]]:
-        first = yield from one(command("SET", "number", 41))
-        second, wrong = yield from send(command("INCR", "number"), command("LPUSH", "number", 1))
-        return [first, second, wrong]
-
-    async def main() -> None:
-        async with driver_to(server.url) as driver:
-            ok, number, wrong = await driver.run(flow())
-            assert (ok, number) == (b"OK", 42)
-            assert isinstance(wrong, CommandError) and wrong.code == "WRONGTYPE"
-
-    on_loop(main)
-
-
-def test_what_a_flow_raises_is_raised_by_run(on_loop: OnLoop, server: EmbeddedServer) -> None:
-    def flow() -> Flow[None]:
-        _ = yield from one(command("PING"))
-        raise LookupError("a bug")
-
-    async def main() -> None:
-        async with driver_to(server.url) as driver:
-            with pytest.raises(LookupError, match="a bug"):
-                await driver.run(flow())
-
-    on_loop(main)
-
-
 def taking(number: int, steps: int, wrong: list[str]) -> Flow[None]:
     """Takes something in several steps and gives it back if it is interrupted."""
     taken = False
@@ -101,7 +71,7 @@ def test_a_storm_of_cancellations_mixes_no_replies_and_every_undo_follows_what_i
             driver = driver_to(line.url)
             _ = await driver.run(one(command("DEL", "story")))
             cancelled = swallowed = 0
-            for round_ in range(8):
+            for round_ in range(5):
                 numbers = range(round_ * 50, round_ * 50 + 50)
                 tasks = {n: asyncio.create_task(driver.run(taking(n, 3, wrong))) for n in numbers}
                 for number in numbers:
@@ -116,10 +86,10 @@ def test_a_storm_of_cancellations_mixes_no_replies_and_every_undo_follows_what_i
         async with driver_to(server.url) as direct:
             story = [entry.decode().split() for entry in await direct.run(one(command("LRANGE", "story", 0, -1)))]
         assert not wrong
-        assert cancelled > 100 and swallowed == 0
+        assert cancelled > 60 and swallowed == 0
         last = {number: word for word, number in story}
         undone = [number for number, word in last.items() if word == "undo"]
-        assert len(undone) > 50
+        assert len(undone) > 30
         for number, word in last.items():
             takes = sum(entry == ["take", number] for entry in story)
             assert word == "undo" or takes == 3, f"flow {number} took {takes} times and was not undone"
@@ -205,37 +175,6 @@ def test_the_undo_of_a_group_leaves_as_one_batch(on_loop: OnLoop, server: Embedd
     on_loop(main)
 
 
-def test_a_hung_server_costs_one_patience_then_nothing_and_is_found_again(on_loop: OnLoop) -> None:
-    running = start_embedded(port=True)
-    heard: list[Event] = []
-
-    async def main() -> None:
-        driver = driver_to(running.url, heard)
-        _ = await driver.run(one(command("PING")))
-        os.kill(running.pid, signal.SIGSTOP)
-        ask = command("PING", role="cache", patience=0.1)
-        first = await asyncio.gather(*[driver.run(one(ask)) for _ in range(200)])
-        assert all(isinstance(reply, RedisUnavailable) for reply in first)
-        while not any(event.name == "redis.unavailable" for event in heard):
-            _ = await driver.run(one(ask))
-        before = asyncio.get_running_loop().time()
-        refused = await driver.run(one(ask))
-        turns = asyncio.get_running_loop().time() - before
-        assert isinstance(refused, RedisUnavailable) and refused.retry_after > 0
-        assert turns < 0.1, "an open breaker lets nobody wait"
-        os.kill(running.pid, signal.SIGCONT)
-        while await driver.run(one(ask)) != b"PONG":  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-        assert [event.name for event in heard if event.outcome == "quick"] == ["redis.unavailable", "redis.recovered"]
-        await driver.aclose()
-
-    try:
-        on_loop(main)
-    finally:
-        os.kill(running.pid, signal.SIGCONT)
-        running.stop()
-
-
 def test_a_slow_server_goes_on_serving_the_patient(on_loop: OnLoop, link: Lines) -> None:
     async def main() -> None:
         async with link(delay=0.1) as line:
@@ -302,85 +241,6 @@ def test_a_server_that_is_not_there_is_refused_without_a_storm_of_connections(on
     on_loop(main)
 
 
-ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
-
-
-def test_a_script_that_a_restarted_server_has_forgotten_is_sent_as_text_once(
-    on_loop: OnLoop, server: EmbeddedServer
-) -> None:
-    from hashlib import sha1
-
-    script = Script("add", ADD, sha1(ADD.encode()).hexdigest())
-
-    async def main() -> None:
-        sent: list[str] = []
-        add = Command[Any](args=(2,), parse=lambda reply: reply, keys=("sum",), script=script)
-        async with driver_to(server.url) as driver:
-            _ = await driver.run(send(command("DEL", "sum"), command("SCRIPT", "FLUSH")))
-            stop = trips.observe(lambda _server, words, _detached: sent.extend(str(word[0]) for word in words))
-            assert await driver.run(send(add, command("PING"))) == (2, b"PONG")
-            assert await driver.run(one(add)) == 4
-            stop()
-        assert sent == ["EVALSHA", "PING", "EVAL", "EVALSHA"]
-
-    on_loop(main)
-
-
-def test_a_wake_up_between_the_batch_and_the_wait_is_kept(on_loop: OnLoop, server: EmbeddedServer) -> None:
-    async def main() -> None:
-        other = driver_to(server.url)
-
-        def flow() -> Flow[Any]:
-            _ = yield Batch((command("PING", wakes=("door", "gate")),))
-            _ = yield Batch((command("PUBLISH", "gate", ""),))
-            first = yield Wait(("door", "gate"), 5.0)
-            second = yield Wait(("door", "gate"), 0.02)
-            return first, second
-
-        async with other, driver_to(server.url) as driver:
-            assert await driver.run(flow()) == ("gate", None)
-
-    on_loop(main)
-
-
-def test_a_waiting_flow_is_woken_and_the_channel_is_left_afterwards(on_loop: OnLoop, server: EmbeddedServer) -> None:
-    async def main() -> None:
-        def flow() -> Flow[Any]:
-            _ = yield Batch((command("PING", wakes=("bell",)),))
-            return (yield Wait(("bell",), 5.0))
-
-        async with driver_to(server.url) as driver:
-            sleepers = [asyncio.create_task(driver.run(flow())) for _ in range(5)]
-            while (await driver.run(one(command("PUBSUB", "NUMSUB", "bell")))) in ([b"bell", 0], {b"bell": 0}):
-                pass
-            while not all(task.done() for task in sleepers):
-                _ = await driver.run(one(command("PUBLISH", "bell", "")))
-            assert [task.result() for task in sleepers] == ["bell"] * 5
-            while (await driver.run(one(command("PUBSUB", "NUMSUB", "bell")))) not in ([b"bell", 0], {b"bell": 0}):
-                pass
-
-    on_loop(main)
-
-
-def test_everybody_is_woken_when_the_connection_for_wake_ups_was_lost(on_loop: OnLoop, link: Lines) -> None:
-    async def main() -> None:
-        def flow() -> Flow[Any]:
-            _ = yield Batch((command("PING", wakes=("bell",)),))
-            return (yield Wait(("bell",), 20.0))
-
-        async with link() as line:
-            driver = driver_to(line.url)
-            sleepers = [asyncio.create_task(driver.run(flow())) for _ in range(3)]
-            while await driver.run(one(command("PUBSUB", "CHANNELS"))) != [b"bell"] or len(line.connections) < 2:
-                pass
-            _ = await driver.run(one(command("PING")))
-            line.reset()
-            assert await asyncio.gather(*sleepers) == ["bell"] * 3
-            await driver.aclose()
-
-    on_loop(main)
-
-
 def test_a_large_reply_under_way_does_not_hold_up_small_ones(on_loop: OnLoop, link: Lines) -> None:
     async def main() -> None:
         async with link() as line:
@@ -414,19 +274,6 @@ def test_a_batch_waits_for_its_most_patient_command_and_a_deadline_bounds_it(on_
             line.connections[0].release()
             assert await mixed == (b"hasty", b"patient")
             await driver.aclose()
-
-    on_loop(main)
-
-
-def test_one_servers_outage_reaches_only_the_commands_that_live_there(on_loop: OnLoop, server: EmbeddedServer) -> None:
-    async def main() -> None:
-        nobody = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-        url = f"redis://127.0.0.1:{nobody.sockets[0].getsockname()[1]}/0"
-        nobody.close()
-        await nobody.wait_closed()
-        async with driver_to({"default": server.url, "cache": url}) as driver:
-            page, cart = await driver.run(send(command("GET", "page", role="cache"), command("ECHO", "cart")))
-            assert isinstance(page, RedisUnavailable) and cart == b"cart"
 
     on_loop(main)
 
@@ -468,44 +315,6 @@ def test_sharers_get_the_result_of_one_run_though_its_first_asker_was_cancelled(
     on_loop(main)
 
 
-def test_detached_flows_are_finished_before_the_driver_is_closed(on_loop: OnLoop, server: EmbeddedServer) -> None:
-    async def main() -> None:
-        done: list[int] = []
-
-        def flow(number: int) -> Flow[None]:
-            _ = yield from one(command("BLPOP", "nothing", 0.05))
-            done.append(number)
-
-        driver = driver_to(server.url)
-        for number in range(5):
-            driver.detach(flow(number), within=5.0)
-        await driver.aclose()
-        assert sorted(done) == list(range(5))
-        await driver.aclose()
-        assert isinstance(await driver.run(one(command("PING"))), RedisUnavailable)
-
-    on_loop(main)
-
-
-def test_a_detached_flow_is_bounded_in_time(on_loop: OnLoop, link: Lines) -> None:
-    async def main() -> None:
-        replies: list[Any] = []
-
-        def flow() -> Flow[None]:
-            replies.append((yield from one(command("PING", patience=60.0))))
-            replies.append((yield Wait(("bell",), 60.0)))
-
-        async with link() as line:
-            driver = driver_to(line.url)
-            _ = await driver.run(one(command("PING")))
-            line.connections[0].hold()
-            driver.detach(flow(), within=0.05)
-            await driver.aclose()
-        assert isinstance(replies[0], RedisUnavailable) and replies[1] is None
-
-    on_loop(main)
-
-
 def test_nothing_stays_open_when_the_loop_ends_and_nobody_closed_the_driver(
     on_loop: OnLoop, server: EmbeddedServer, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -540,37 +349,6 @@ def test_without_an_asyncio_loop_there_is_one_clear_error(server: EmbeddedServer
     running = driver_to(server.url).run(one(command("PING")))
     with pytest.raises(RuntimeError, match="trio"):
         running.send(None)
-
-
-def test_told_to_refuse_everything_it_sends_nothing(on_loop: OnLoop, server: EmbeddedServer) -> None:
-    async def main() -> None:
-        seen: list[Any] = []
-        async with driver_to(server.url) as driver:
-            _ = await driver.run(one(command("PING")))
-            driver.refuse_all = True
-            stop = trips.observe(lambda *trip: seen.append(trip))
-            assert isinstance(await driver.run(one(command("PING"))), RedisUnavailable)
-            assert isinstance(await driver.run(one(command("PING", wakes=("bell",)))), RedisUnavailable)
-            with pytest.raises(RedisUnavailable):
-                await driver.ping()
-            stop()
-            driver.refuse_all = False
-            assert await driver.run(one(command("PING"))) == b"PONG"
-        assert not seen
-
-    on_loop(main)
-
-
-def test_ping_says_whether_every_server_answers(on_loop: OnLoop, server: EmbeddedServer) -> None:
-    async def main() -> None:
-        async with driver_to(server.url) as driver:
-            await driver.ping()
-        refused = driver_to({"default": server.url, "cache": "unix:///no/such/socket"})
-        with pytest.raises(RedisUnavailable, match="no/such/socket"):
-            await refused.ping()
-        await refused.aclose()
-
-    on_loop(main)
 
 
 FORK = """
