@@ -10,7 +10,7 @@ from django.core import mail
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from redis_mw.errors import SessionUnavailable
+from redis_mw.errors import SessionLimitReached, SessionUnavailable
 from redis_mw.http.request import Fields, Request
 from redis_mw.layer.exchange import Exchange
 from redis_mw.sessions.ids import is_id
@@ -26,8 +26,8 @@ class Arrival:
 
     def __init__(self, application: Application, request: HttpRequest) -> None:
         self.application = application
-        self.refused: SessionUnavailable | None = None
-        """What a session that could not be had raised, while Django's own middleware ran perhaps."""
+        self.refused: SessionUnavailable | SessionLimitReached | None = None
+        """What a session that could not be had, or stored, raised, while Django's own middleware ran perhaps."""
         self._taken = False
         self._name = django_settings.SESSION_COOKIE_NAME
         cookie, unsigned = self._admitted(request.COOKIES.get(self._name))

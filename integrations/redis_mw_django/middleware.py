@@ -14,7 +14,7 @@ from django.http.response import HttpResponseBase
 from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
-from redis_mw.errors import SessionClosed, SessionUnavailable
+from redis_mw.errors import Refusal, SessionClosed, SessionLimitReached, SessionUnavailable
 from redis_mw.layer.exchange import Proceed, Respond
 from redis_mw.policy.current import CURRENT, Context
 from redis_mw_django.application import application
@@ -26,7 +26,7 @@ GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest]
 
 
 class RedisMiddleware:
-    """Signs session cookies on their way out and unsigns them on their way in, and answers 503 for a lost session.
+    """Signs session cookies on their way out and unsigns them on their way in, and answers for what was refused.
 
     ``request.redis_mw`` and ``redis_mw.current()`` are the request's ``Context``. An engine that is not ours keeps its
     cookies as they are. Settings that cannot be used raise here, when Django loads its middleware.
@@ -61,7 +61,7 @@ class RedisMiddleware:
             if session is not None and _saves_errors(arrival, response, session):
                 try:
                     session.save()
-                except (SessionUnavailable, UpdateError):
+                except (SessionUnavailable, SessionLimitReached, UpdateError):
                     pass  # the error page goes out either way
                 else:
                     _give(response, session.session_key, session)
@@ -79,15 +79,15 @@ class RedisMiddleware:
             if session is not None and _saves_errors(arrival, response, session):
                 try:
                     await session.asave()
-                except (SessionUnavailable, UpdateError):
+                except (SessionUnavailable, SessionLimitReached, UpdateError):
                     pass  # the error page goes out either way
                 else:
                     _give(response, session.session_key, session)
             return self._leave(request, response, arrival, session)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """Answer for a view that needed its session while Redis was away."""
-        return refusal(request, exception) if isinstance(exception, SessionUnavailable) else None
+        """Answer for a view that needed Redis while it was away, or a session too many."""
+        return refusal(request, exception) if isinstance(exception, Refusal) else None
 
     @contextmanager
     def _arrived(self, request: HttpRequest, face: Any) -> Generator[Arrival | None]:
@@ -109,7 +109,7 @@ class RedisMiddleware:
     def _leave(
         self, request: HttpRequest, response: HttpResponseBase, arrival: Arrival, session: SessionStore | None
     ) -> HttpResponseBase:
-        """What the response still needs: a 503 in its place, the cookie signed, or a watch over what is streamed."""
+        """What the response still needs: a refusal in its place, a signed cookie, or a watch over what is streamed."""
         if arrival.refused is not None and response.status_code == 400:
             return refusal(request, arrival.refused)
         if session is None:

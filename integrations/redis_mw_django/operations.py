@@ -18,7 +18,7 @@ from redis_mw.sessions.visit import Closed, Visit
 from redis_mw.settings.durations import LONGEST_US
 from redis_mw_django.application import Application, application
 from redis_mw_django.arrival import ARRIVAL, note_saved
-from redis_mw_django.refusals import SessionAway
+from redis_mw_django.refusals import SessionAway, TooManySessions
 
 EXPIRY = "_session_expiry"
 SHORTEST_KEY = 8
@@ -256,7 +256,11 @@ class Operations(SessionMethods, SessionBase):
             case "conflict":
                 raise UpdateError
             case "refused":
-                raise SessionLimitReached(self._visit.room.max_sessions or 0)
+                limit = self._visit.room.max_sessions or 0
+                if self._arrival is None:
+                    raise SessionLimitReached(limit)
+                self._arrival.refused = TooManySessions(limit)
+                raise self._arrival.refused
             case "away" if closed.away is not None:
                 self._raise(closed.away)
             case _:

@@ -1,4 +1,4 @@
-"""How a request that cannot have its session is answered: 503, or what ``REDIS_MW_HANDLER`` makes of it."""
+"""How a refusal is answered: by its status (503, 409), or by what ``REDIS_MW_HANDLER`` makes of it."""
 
 from typing import cast
 
@@ -8,9 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from redis_mw.errors import SessionUnavailable
-from redis_mw.http.request import Fields, Request
-from redis_mw.layer.exchange import unavailable
+from redis_mw.errors import Refusal, SessionLimitReached, SessionUnavailable
+from redis_mw.layer.exchange import refused
 
 
 class SessionAway(SessionUnavailable, BadRequest):
@@ -22,13 +21,16 @@ class SessionAway(SessionUnavailable, BadRequest):
     """
 
 
-def refusal(request: HttpRequest, error: SessionUnavailable) -> HttpResponseBase:
-    """The answer to a request whose session is unavailable; a handler that returns None leaves it to us."""
+class TooManySessions(SessionLimitReached, BadRequest):
+    """``SessionLimitReached`` where ``RedisMiddleware`` is mounted; likewise."""
+
+
+def refusal(request: HttpRequest, error: Refusal) -> HttpResponseBase:
+    """The answer to a request that was refused something; a handler that returns None leaves it to us."""
     path = getattr(django_settings, "REDIS_MW_HANDLER", None)
     if path is not None:
         answer = import_string(path)(request, error)
         if answer is not None:
             return cast(HttpResponseBase, answer)
-    asked = Request(request.method or "GET", request.path_info, headers=Fields(tuple(request.headers.items())))
-    response = unavailable(asked, error.retry_after).response
+    response = refused(error, request.headers.get("Accept"))
     return HttpResponse(response.body, status=response.status, headers=dict(response.headers))

@@ -86,6 +86,8 @@ class SessionStore(Operations):
     async def alogin(self, user_id: object) -> None:
         """``login`` in async code."""
         await self._alook()
+        if self._visit.is_of_another(user_id):
+            await self.aflush()
         self.login(user_id)
 
     def logout(self) -> None:

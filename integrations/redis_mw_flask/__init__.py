@@ -13,7 +13,7 @@ except ImportError as error:
 
 from redis_mw_flask.extension import Mounted, RedisExtension, mw
 from redis_mw_flask.interface import RedisSessionInterface
-from redis_mw_flask.refusals import StoreUnavailable
+from redis_mw_flask.refusals import RedisAway, StoreUnavailable, TooManySessions
 from redis_mw_flask.session import NoSecretSession, RedisSession
 
 del _flask
@@ -21,9 +21,11 @@ del _flask
 __all__ = [
     "Mounted",
     "NoSecretSession",
+    "RedisAway",
     "RedisExtension",
     "RedisSession",
     "RedisSessionInterface",
     "StoreUnavailable",
+    "TooManySessions",
     "mw",
 ]

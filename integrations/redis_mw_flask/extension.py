@@ -17,7 +17,7 @@ from redis_mw.policy.table import Table
 from redis_mw.settings import Settings
 from redis_mw_flask.cookie import check, session_cookie
 from redis_mw_flask.interface import RedisSessionInterface
-from redis_mw_flask.refusals import answer_late_refusals
+from redis_mw_flask.refusals import answer_refusals
 from redis_mw_flask.session import RedisSession
 
 NAME = "redis_mw"
@@ -60,7 +60,7 @@ class RedisExtension:
             check(session_cookie(app, interface, mw.settings.sessions.cookie))
             _warn_of_another(app)
             app.session_interface = interface
-            answer_late_refusals(app)
+        answer_refusals(app)
         mounted = app.extensions[NAME] = Mounted(mw, interface)
         app.before_request_funcs.setdefault(None, []).insert(0, lambda: _enter(mounted))
         _ = app.teardown_request(_leave)

@@ -1,9 +1,9 @@
 """What the layer refuses, as exceptions of werkzeug's, so that ``@app.errorhandler`` sees them."""
 
-from flask import Flask, Response
-from werkzeug.exceptions import ServiceUnavailable
+from flask import Flask, Response, request
+from werkzeug.exceptions import Conflict, HTTPException, ServiceUnavailable
 
-from redis_mw.errors import RedisMWError, SessionUnavailable
+from redis_mw.errors import RedisMWError, RedisUnavailable, SessionLimitReached, SessionUnavailable
 from redis_mw.layer import exchange
 
 
@@ -17,26 +17,69 @@ class StoreUnavailable(SessionUnavailable, ServiceUnavailable):  # type: ignore[
     def __init__(self, answer: exchange.Response, reason: str = "the session store is unavailable") -> None:
         super().__init__(reason)
         self.retry_after = int(dict(answer.headers)["retry-after"])
-        self.response = Response(answer.body, answer.status, list(answer.headers))
+        self.response = _response(answer)
 
 
-def answer_late_refusals(app: Flask) -> None:
-    """Have errors that come after the view, when the session is saved, answered by the same handlers as the view's own.
+class RedisAway(RedisUnavailable, ServiceUnavailable):  # type: ignore[misc]  # both say retry_after
+    """What becomes of a ``RedisUnavailable`` that a view lets pass (``mw.sessions.of_user(...)``): a 503 likewise."""
 
-    Flask makes a bare 500 of what is raised there, or in an ``after_request`` function (Flask-Login has one that reads
-    the session). The functions then run once more for the answer, as Flask runs them for its 500.
+    def __init__(self, answer: exchange.Response, reason: str) -> None:
+        super().__init__(reason)
+        self.retry_after = int(dict(answer.headers)["retry-after"])
+        self.response = _response(answer)
+
+
+class TooManySessions(SessionLimitReached, Conflict):
+    """A login was refused because its user has ``limit`` sessions already: a 409, answered in the same manner.
+
+    Handlers of 409, of ``Conflict`` and of ``SessionLimitReached`` see it. Nothing was stored and no cookie is given.
     """
-    process = app.process_response
+
+    def __init__(self, answer: exchange.Response, limit: int) -> None:
+        super().__init__(limit)
+        self.response = _response(answer)
+
+
+def answer_refusals(app: Flask) -> None:
+    """Have what redis-mw refuses answered by the application's handlers, wherever it was raised.
+
+    Flask makes a bare 500 of what is raised after the view, when the session is saved, or in an ``after_request``
+    function (Flask-Login has one that reads the session). The functions then run once more for the answer, as Flask
+    runs them for its 500.
+    """
+    handle, process = app.handle_user_exception, app.process_response
+
+    def handle_user_exception(error: Exception) -> object:
+        return handle(_as_http(error))
 
     def process_response(response: Response) -> Response:
         try:
             return process(response)
         except RedisMWError as error:
-            answer = app.make_response(app.handle_user_exception(error))
+            answer = app.make_response(app.handle_user_exception(_as_http(error)))
         response.close()
         try:
             return process(answer)
         except RedisMWError:
             return answer
 
+    app.handle_user_exception = handle_user_exception  # type: ignore[method-assign,assignment]
     app.process_response = process_response  # type: ignore[method-assign]
+
+
+def _as_http(error: Exception) -> Exception:
+    """The same error, as one that has an answer; any other as it is."""
+    if isinstance(error, HTTPException):
+        return error
+    accept = request.headers.get("Accept")
+    match error:
+        case RedisUnavailable():
+            return RedisAway(exchange.refused(error, accept), error.reason)
+        case SessionLimitReached():
+            return TooManySessions(exchange.refused(error, accept), error.limit)
+        case _:
+            return error
+
+
+def _response(answer: exchange.Response) -> Response:
+    return Response(answer.body, answer.status, list(answer.headers))

@@ -7,7 +7,7 @@ from flask.sessions import NullSession, SessionMixin
 
 from redis_mw.errors import SessionClosed, SessionUnavailable
 from redis_mw.flows import Flow
-from redis_mw.layer.exchange import Exchange, unavailable
+from redis_mw.layer.exchange import Exchange, refused
 from redis_mw.layer.layer import Layer
 from redis_mw.sessions.session import SessionMethods
 from redis_mw.sessions.visit import Visit
@@ -154,7 +154,7 @@ class RedisSession(SessionMethods, SessionMixin):
             raise SessionClosed("the session was saved after the view; a stream or a teardown can only read it")
 
     def _unavailable(self, error: SessionUnavailable) -> StoreUnavailable:
-        return StoreUnavailable(unavailable(self.exchange.request, error.retry_after).response, error.reason)
+        return StoreUnavailable(refused(error, self.exchange.request.headers.get("accept")), error.reason)
 
 
 class NoSecretSession(NullSession):

@@ -50,7 +50,9 @@ class Response:
         except Exception as error:
             self.failure = error
             raise
-        start["headers"] = with_session(start.get("headers", ()), cookie, vary=self._keeper.session.accessed)
+        vary = self._keeper.session.accessed
+        if vary or cookie is not None:
+            start["headers"] = with_session(start.get("headers", ()), cookie, vary=vary)
         self.started = self._keeper.answered = True
         await self._send(start)
 
@@ -86,7 +88,8 @@ class Accept:
         except Exception as error:
             self.failure = error
             raise
-        message["headers"] = with_session(message.get("headers") or (), cookie, vary=False)
+        if cookie is not None:
+            message["headers"] = with_session(message.get("headers") or (), cookie, vary=False)
 
 
 def with_session(headers: Iterable[Sequence[bytes]], cookie: SetCookie | None, *, vary: bool) -> list[Header]:

@@ -9,12 +9,12 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from redis_mw.errors import Problem, RedisUnavailable, SessionUnavailable, SettingsError
+from redis_mw.errors import Problem, RedisUnavailable, Refusal, SettingsError
 from redis_mw.events import Events
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.listening import events_of
 from redis_mw.http.problems import problem
-from redis_mw.layer.exchange import Exchange, unavailable
+from redis_mw.layer.exchange import Exchange, refused
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.secrets import signing_secrets
 from redis_mw.policy.current import CURRENT, Context
@@ -38,7 +38,7 @@ from redis_mw_starlette.origin import is_foreign
 from redis_mw_starlette.refusal import refuse
 from redis_mw_starlette.scopes import request_of
 
-OnRefuse = Callable[[Any, SessionUnavailable], "responses.Response | Awaitable[responses.Response | None] | None"]
+OnRefuse = Callable[[Any, Refusal], "responses.Response | Awaitable[responses.Response | None] | None"]
 
 
 class RedisMiddleware:
@@ -47,8 +47,9 @@ class RedisMiddleware:
     ``settings`` come from the environment (``REDIS_MW_URL`` ...) if not given; ``mw`` shares a face with the rest of
     the application, which then closes it. ``secret_key`` signs cookies where the settings have no ``secret``, and
     ``old_secret_keys`` are still accepted. ``on_refuse(request, refusal)`` may answer in the place of the 503 that an
-    outage of Redis gives: with a Starlette response, or None to leave it. A ``max_age`` (seconds) that is given is how
-    long an unused session lives; None makes a cookie that ends with the browser.
+    outage of Redis gives, and of the 409 for a session too many: with a Starlette response, or None to leave it. A
+    ``max_age`` (seconds) that is given is how long an unused session lives; None makes a cookie that ends with the
+    browser.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class RedisMiddleware:
         except Exception as error:
             # What the session could not do comes first, whatever the application made of it on its way here.
             cause = (answer.failure if answer is not None else None) or error
-            if isinstance(cause, SessionUnavailable) and (answer is None or not answer.started):
+            if isinstance(cause, Refusal) and (answer is None or not answer.started):
                 await self._refuse(exchange, cause, scope, receive, send)
             elif cause is error:
                 raise
@@ -145,9 +146,7 @@ class RedisMiddleware:
         finally:
             CURRENT.reset(token)
 
-    async def _refuse(
-        self, exchange: Exchange, refusal: SessionUnavailable, scope: Scope, receive: Receive, send: Send
-    ) -> None:
+    async def _refuse(self, exchange: Exchange, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         answer: Any = None
         if self._on_refuse is not None:
             connection: HTTPConnection = (
@@ -157,7 +156,7 @@ class RedisMiddleware:
             if isawaitable(answer):
                 answer = await answer
         if answer is None:
-            ours = unavailable(exchange.request, refusal.retry_after).response
+            ours = refused(refusal, exchange.request.headers.get("accept"))
             answer = responses.Response(ours.body, ours.status, dict(ours.headers))
         await refuse(answer, scope, receive, send)
 

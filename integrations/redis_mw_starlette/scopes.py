@@ -1,13 +1,35 @@
 """ASGI scopes read as the layer's own request."""
 
+from collections.abc import Iterable
+
+import msgspec
 from starlette.types import Scope
 
-from redis_mw.http.request import Fields, Request
+from redis_mw.http.request import Request
+
+
+class ScopeHeaders(msgspec.Struct, frozen=True, gc=False):
+    """The header fields of a scope, decoded when asked for; ASGI gives their names in lower case."""
+
+    raw: Iterable[tuple[bytes, bytes]]
+
+    def get(self, name: str) -> str | None:
+        """The first value of that name."""
+        wanted = name.lower().encode("latin-1")
+        for each, value in self.raw:
+            if each == wanted:
+                return value.decode("latin-1")
+        return None
+
+    def get_all(self, name: str) -> tuple[str, ...]:
+        """Every value of that name, one for each line."""
+        wanted = name.lower().encode("latin-1")
+        return tuple([value.decode("latin-1") for each, value in self.raw if each == wanted])
 
 
 def request_of(scope: Scope) -> Request:
     """The request in a scope; a WebSocket's handshake is a GET. Its path is the one that Starlette routes on."""
-    headers = Fields(tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]))
+    headers = ScopeHeaders(scope["headers"])
     client = scope.get("client")
     return Request(
         method=scope.get("method", "GET"),

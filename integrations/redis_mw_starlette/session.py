@@ -174,8 +174,12 @@ class RequestSession(dict[str, Any], SessionMethods):
         return super().__ior__(other)
 
     def clear(self) -> None:
-        self.mark_modified()
-        super().clear()
+        """End the session, as ``logout`` does: Starlette applications have no other word for it.
+
+        A later write begins a new one, under a new id; it needs a cookie, so after the start it raises
+        ``SessionClosed``.
+        """
+        self.logout()
 
     def pop(self, key: str, /, *default: Any) -> Any:
         if key in self:

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Self
 
 from redis_mw.engine.aio import AsyncDriver
+from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.answers import told
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
@@ -44,8 +45,13 @@ class AsyncRedisMW:
         self.settings = settings if settings is not None else Settings()
         self.events = events_of(self.settings)
         self.driver = AsyncDriver(self.settings, self.events)
-        if self.settings.sessions is not None:
-            self.sessions = AsyncSessions(self.driver, furnish(self.settings, self.settings.sessions, (), self.events))
+
+    @cached_property
+    def sessions(self) -> AsyncSessions:
+        """A user's sessions; raises ``SettingsError`` where the settings turn sessions off."""
+        if self.settings.sessions is None:
+            raise SettingsError([Problem("sessions", "is None: sessions are turned off", "leave it out to have them")])
+        return AsyncSessions(self.driver, furnish(self.settings, self.settings.sessions, (), self.events))
 
     @cached_property
     def sync(self) -> RedisMW:

@@ -1,9 +1,11 @@
 """The direct face for threads: what application code may ask of redis-mw outside a request's session."""
 
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
 from redis_mw.engine.sync import SyncDriver
+from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.answers import told
 from redis_mw.faces.listening import events_of
 from redis_mw.sessions import index
@@ -42,8 +44,13 @@ class RedisMW:
         self.settings = settings if settings is not None else Settings()
         self.events = events_of(self.settings)
         self.driver = SyncDriver(self.settings, self.events)
-        if self.settings.sessions is not None:
-            self.sessions = SyncSessions(self.driver, furnish(self.settings, self.settings.sessions, (), self.events))
+
+    @cached_property
+    def sessions(self) -> SyncSessions:
+        """A user's sessions; raises ``SettingsError`` where the settings turn sessions off."""
+        if self.settings.sessions is None:
+            raise SettingsError([Problem("sessions", "is None: sessions are turned off", "leave it out to have them")])
+        return SyncSessions(self.driver, furnish(self.settings, self.settings.sessions, (), self.events))
 
     def ping(self) -> None:
         """Return when the server answers; raises ``RedisUnavailable``."""

@@ -1,7 +1,7 @@
 """Cookies: the one a response sets, and the one a request brings (RFC 6265, with 6265bis and CHIPS)."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -67,18 +67,19 @@ def _attribute(text: str) -> str:
 
 
 def read_cookie(header_values: Iterable[str], name: str) -> str | None:
-    """The first cookie of that name in the Cookie fields, unquoted; whatever else stands there is passed over.
+    """The first cookie of that name in the Cookie fields: the one with the longest path (RFC 6265 section 5.4)."""
+    return next(read_cookies(header_values, name), None)
 
-    The first is the one with the longest path (RFC 6265 section 5.4).
-    """
+
+def read_cookies(header_values: Iterable[str], name: str) -> Iterator[str]:
+    """Every cookie of that name in the Cookie fields, unquoted; whatever else stands there is passed over."""
     for header in header_values:
         if name not in header:
             continue
         for pair in header.split(";"):
             key, equals, value = pair.partition("=")
             if equals and key.strip(" \t") == name:
-                return _unquoted(value.strip(" \t"))
-    return None
+                yield _unquoted(value.strip(" \t"))
 
 
 def _unquoted(value: str) -> str:

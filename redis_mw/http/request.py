@@ -4,7 +4,7 @@ from typing import Protocol
 
 import msgspec
 
-from redis_mw.http.cookies import read_cookie
+from redis_mw.http.cookies import read_cookie, read_cookies
 
 
 class Headers(Protocol):
@@ -55,3 +55,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     def cookie(self, name: str) -> str | None:
         """The cookie's value; parsed when asked for."""
         return read_cookie(self.headers.get_all("cookie"), name)
+
+    def cookies(self, name: str) -> tuple[str, ...]:
+        """Every cookie of that name, the most specific path first; a sibling domain may have planted some."""
+        return tuple(read_cookies(self.headers.get_all("cookie"), name))

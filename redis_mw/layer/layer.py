@@ -31,8 +31,12 @@ class Layer:
         self.cookie = cookie
         self._proxies = Proxies.of(settings.trusted_proxies)
 
-    def begin(self, request: Request, cookie: str | None) -> Exchange:
-        """Verify the session cookie and say which policies hold. Costs no command; a junk cookie never does."""
+    def begin(self, request: Request, *cookies: str | None) -> Exchange:
+        """Verify the session cookie and say which policies hold. Costs no command; a junk cookie never does.
+
+        Where several cookies of the name came, the first that verifies counts: junk planted by a sibling domain hides
+        nothing.
+        """
         policy = self.table.session_policy(request.method, request.path)
         if self.room is None:
             return Exchange(request, policy)
@@ -46,8 +50,8 @@ class Layer:
             visit.skipped = True
             return Exchange(request, policy, visit)
         id, stale = None, False
-        if cookie and self.room.signer is not None:
-            verified = self.room.signer.verify(cookie)
+        if any(cookies) and self.room.signer is not None:
+            verified = next(filter(None, map(self.room.signer.verify, filter(None, cookies))), None)
             if verified is None:
                 self.room.store.events.emit("session.rejected", outcome="signature")
             else:

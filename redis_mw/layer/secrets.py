@@ -24,4 +24,4 @@ def signing_secrets(settings: Settings, own: Sequence[str | bytes], *, named: st
         )
     if len(own[0]) < SHORTEST:
         log.warning("%s signs the session cookie and has fewer than %d characters", named, SHORTEST)
-    return list(own)
+    return [*own, *settings.old_secrets]

@@ -29,6 +29,11 @@ class Draft(msgspec.Struct, frozen=True):
     own_idle_us: int | None
     agent: Callable[[], Agent]
 
+    def without(self, record: Record) -> "Draft":
+        """This, with nothing that was only read: a session that ended must not live on in another one."""
+        fields = {key: plain for key, plain in self.fields.items() if record.fields.get(key) != plain}
+        return msgspec.structs.replace(self, fields=fields)
+
     def changes(self, record: Record) -> Changes:
         """What has to be written so that ``record`` becomes this."""
         own_idle_us = None if self.own_idle_us == record.meta.own_idle_us else self.own_idle_us

@@ -1,8 +1,8 @@
 """Encryption at rest: one field sealed with AES-GCM, bound to the place it stands in. Pure but for the nonce.
 
 A sealed field is ``e``, four bytes that name the key (the first of its SHA-256), a nonce of twelve random bytes, then
-the ciphertext with its tag of sixteen. It is encrypted under a key of the session's own, derived from the named one, and
-the field is authenticated with it: a value copied into another field or another session does not open.
+the ciphertext with its tag of sixteen. It is encrypted under a key of the session's own, derived from the named one,
+and the field is authenticated with it: a value copied into another field or another session does not open.
 """
 
 import os

@@ -17,7 +17,8 @@ if most > 0 and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
   local surplus = redis.call('ZCARD', KEYS[1]) - most + 1
   if surplus > 0 then
     if ARGV[4] == 'refuse' then return {'refused'} end
-    local names = {unpack(ARGV, last + 1)}
+    local names = {}
+    for i = last + 1, #ARGV do names[#names + 1] = ARGV[i] end
     -- Somebody may have come in since those were looked at: after them, whatever ends first.
     for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do names[#names + 1] = name end
     for _, name in ipairs(names) do

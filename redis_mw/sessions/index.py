@@ -77,7 +77,7 @@ def revoke_user(store: Store, user: str, *, keep: str | None = None) -> Flow[int
 
 
 def quota(store: Store, user: str, limit: int, *, refuse: bool, replaces: str | None = None) -> Flow[Quota | Away]:
-    """What ``enlist`` must know to keep a user within ``limit`` sessions: which names in the index may be over, and which are the oldest.
+    """What ``enlist`` must know to keep a user within ``limit`` sessions: which may be over, and which are the oldest.
 
     ``replaces`` is the name that the new session takes over from; it does not count against the limit.
     """

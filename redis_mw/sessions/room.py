@@ -4,6 +4,7 @@ import secrets as randomness
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 import msgspec
 
@@ -40,14 +41,16 @@ class Room(msgspec.Struct, frozen=True, kw_only=True):
     refuse_more: bool = False
 
     def user(self, user_id: object) -> str:
-        """A user's id as text; raises ValueError for what could not name anybody."""
-        text = "" if user_id is None or isinstance(user_id, (bool, bytes)) else str(user_id)
+        """A user's id as text; raises ValueError for what could not name anybody, such as an object's repr."""
+        text = str(user_id) if isinstance(user_id, (str, int, UUID)) and not isinstance(user_id, bool) else ""
         try:
             size = len(text.encode())
         except UnicodeEncodeError:
             size = 0
         if not 0 < size <= LONGEST_USER:
-            raise ValueError(f"a user id must be a text of 1 to {LONGEST_USER} bytes, or have one, not {user_id!r:.80}")
+            raise ValueError(
+                f"a user id must be a text (1 to {LONGEST_USER} bytes), an int or a UUID, not {user_id!r:.80}"
+            )
         return text
 
     def user_in(self, data: Mapping[str, Any]) -> str | None:

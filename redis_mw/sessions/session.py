@@ -25,10 +25,13 @@ class SessionMethods:
     def login(self, user_id: object) -> None:
         """Bind the session to a user and give it a new id; the old id keeps what it had for a short while, read only.
 
-        ``user_id`` is a text, an int, a UUID: something whose ``str`` names one user. It raises ``ValueError`` if it
-        is empty or longer than 255 bytes, ``SessionUnavailable`` if Redis is away.
+        What an anonymous visitor had in the session stays; another user's session is ended, and nothing of it remains.
+        ``user_id`` is a text, an int or a UUID. It raises ``ValueError`` if it is anything else, empty or longer than
+        255 bytes, ``SessionUnavailable`` if Redis is away.
         """
         self._look()
+        if self._visit.is_of_another(user_id):
+            self.logout()
         self._visit.login(user_id)
 
     def logout(self) -> None:

@@ -108,9 +108,13 @@ class Visit:
     # What the handler may mark; the work is done in ``close``
 
     def login(self, user_id: object) -> None:
-        """Bind a user at the close; the session gets a new id then."""
+        """Bind a user at the close; the session gets a new id then. Another user's session is to be ended before."""
         self.must_write()
         self.logging_in = self.room.user(user_id)
+
+    def is_of_another(self, user_id: object) -> bool:
+        """Whether the session belongs to a user, and to another one."""
+        return self.user_id not in (None, self.room.user(user_id))
 
     def logout(self) -> None:
         """End the session at the close, read or not; what is written after this begins a new one."""
@@ -276,7 +280,10 @@ class Visit:
         saved = yield from draft.rename(record, id, user, bind=bind, grace=self.grace)
         if isinstance(saved, Conflict) and bind and user is not None:
             # Somebody ended or moved the session while this request logged in (a form sent twice): the one who has
-            # just proved who they are gets a session of their own.
+            # just proved who they are gets a session of their own. What the other one held goes along only if it was
+            # moved, not ended, and was nobody else's.
+            if saved.reason != "old" or before not in (None, user):
+                draft = draft.without(record)
             self.record, self.id, self._next_id = None, id, None
             return (yield from self._begin(draft, user, False))
         self.id = id if isinstance(saved, Record) else self.id
@@ -294,6 +301,7 @@ class Visit:
             case Conflict():
                 return Closed("conflict")
             case LimitReached():
+                self.id = self.id if self.record is not None else None  # the new id was not stored
                 return Closed("refused")
             case Ended():
                 self.id, self.record, self.initial = None, None, {}

@@ -35,7 +35,9 @@ class Cookie(Part, frozen=True, kw_only=True):
         if self.partitioned and self.secure is False:
             yield Problem(secure, "a partitioned cookie must be secure", "leave secure out or set it to True")
         if self.partitioned and self.same_site != "none":
-            yield Problem(f"{path}.partitioned", "has no effect without same_site", 'set same_site="none"')
+            yield Problem(
+                f"{path}.partitioned", f'has no effect with same_site="{self.same_site}"', 'set same_site="none"'
+            )
         prefix = next((each for each in ("__Host-", "__Secure-") if self.starts_with(each)), None)
         if prefix and self.secure is False:
             yield Problem(secure, f"a {prefix} cookie must be secure", "leave secure out or set it to True")

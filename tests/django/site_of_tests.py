@@ -12,6 +12,7 @@ from django.urls import path
 
 from redis_mw import current
 from redis_mw.errors import SessionUnavailable
+from redis_mw_django import amw, mw
 
 hooks: dict[str, Any] = {}
 """What a test wants to happen in the middle of a view, by name."""
@@ -100,6 +101,42 @@ def bind(request: HttpRequest) -> HttpResponse:
     return HttpResponse(str(session.user_id))
 
 
+async def abind(request: HttpRequest) -> HttpResponse:
+    session: Any = request.session
+    await session.alogin(request.GET["user"])
+    return HttpResponse(str(session.user_id))
+
+
+def bind_and_save(request: HttpRequest) -> HttpResponse:
+    session: Any = request.session
+    session.login(request.GET["user"])
+    session.save()
+    return HttpResponse()
+
+
+async def abind_and_save(request: HttpRequest) -> HttpResponse:
+    session: Any = request.session
+    await session.alogin(request.GET["user"])
+    await session.asave()
+    return HttpResponse()
+
+
+def bind_and_fail(request: HttpRequest) -> HttpResponse:
+    session: Any = request.session
+    session.login(request.GET["user"])
+    return HttpResponse("an error page", status=500)
+
+
+def listing(request: HttpRequest) -> HttpResponse:
+    request.session["seen"] = 1
+    return JsonResponse([info.handle for info in mw.sessions.of_user(7)], safe=False)
+
+
+async def alisting(request: HttpRequest) -> HttpResponse:
+    await request.session.aset("seen", 1)
+    return JsonResponse([info.handle for info in await amw.sessions.of_user(7)], safe=False)
+
+
 def unbind(request: HttpRequest) -> HttpResponse:
     session: Any = request.session
     session.logout()
@@ -177,7 +214,8 @@ def hear(request: HttpRequest) -> HttpResponse:
 
 def refused(request: HttpRequest, refusal: Any) -> HttpResponse:
     """``REDIS_MW_HANDLER``."""
-    return HttpResponse(f"come back in {refusal.retry_after:.0f} s", status=refusal.status)
+    when = f"in {refusal.retry_after:.0f} s" if refusal.status == 503 else f"as one of {refusal.limit}"
+    return HttpResponse(f"come back {when}", status=refusal.status)
 
 
 urlpatterns = [
@@ -187,7 +225,8 @@ urlpatterns = [
         path(f"{view.__name__}/", view)
         for view in (
             untouched, read, aread, write, awrite, nested, cart, flush, aflush, read_and_flush, cycle, enter, leave,
-            new_password, bind, unbind, about, expiry, broken, caught, late, alate, context, acontext, say, hear,
+            new_password, bind, abind, bind_and_save, abind_and_save, bind_and_fail, listing, alisting, unbind, about,
+            expiry, broken, caught, late, alate, context, acontext, say, hear,
         )
     ],
 ]  # fmt: skip

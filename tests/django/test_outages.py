@@ -86,6 +86,26 @@ def test_the_users_handler_is_asked_first(client: Client, settings: Any) -> None
     assert (response.status_code, response.content) == (503, b"come back in 1 s")
 
 
+def test_what_the_direct_face_raises_is_a_503_unless_the_view_handles_it(settings: Any) -> None:
+    client = Client()
+    with outage(mw):
+        response = client.get("/listing/")
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+        assert response.headers["Content-Type"] == "application/problem+json"
+        assert dict(response.cookies) == {}
+        settings.REDIS_MW_HANDLER = "site_of_tests.refused"
+        assert client.get("/listing/").content == b"come back in 1 s"
+    assert client.get("/read/").json() == {}
+
+
+@pytest.mark.asyncio
+async def test_the_async_direct_face_is_answered_for_alike() -> None:
+    client = AsyncClient()
+    with outage(amw):
+        response = await client.get("/alisting/")
+    assert (response.status_code, dict(response.cookies)) == (503, {})
+
+
 def test_without_the_middleware_the_error_reaches_django(client: Client, settings: Any) -> None:
     settings.MIDDLEWARE = settings.MIDDLEWARE[1:]
     with outage(mw), pytest.raises(SessionUnavailable):

@@ -8,7 +8,17 @@ from typing import Any
 import pytest
 
 import redis_mw
-from redis_mw import AsyncRedisMW, LayerMissing, RedisMW, RedisUnavailable, Sessions, Settings, current, replace
+from redis_mw import (
+    AsyncRedisMW,
+    LayerMissing,
+    RedisMW,
+    RedisUnavailable,
+    Sessions,
+    Settings,
+    SettingsError,
+    current,
+    replace,
+)
 from redis_mw.faces.aio import AsyncSessions
 from redis_mw.faces.sync import SyncSessions
 from redis_mw.sessions.room import furnish
@@ -97,9 +107,9 @@ def test_a_server_that_is_not_there_is_an_outage_unless_the_settings_are_eager(r
     asyncio.run(elsewhere())
 
 
-def test_without_sessions_the_face_has_none(redis_mw_settings: Settings) -> None:
-    with RedisMW(replace(redis_mw_settings, sessions=None)) as mw:
-        assert not hasattr(mw, "sessions")
+def test_without_sessions_the_face_says_that_they_are_off(redis_mw_settings: Settings) -> None:
+    with RedisMW(replace(redis_mw_settings, sessions=None)) as mw, pytest.raises(SettingsError, match="turned off"):
+        _ = mw.sessions
 
 
 def test_outside_of_a_request_there_is_no_current_one() -> None:

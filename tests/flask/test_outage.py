@@ -6,7 +6,7 @@ import flask
 import pytest
 import redis
 from flask import session
-from werkzeug.exceptions import ServiceUnavailable
+from werkzeug.exceptions import HTTPException, ServiceUnavailable
 
 from redis_mw import RedisUnavailable, SessionUnavailable, current
 from redis_mw.testing import count_round_trips, outage
@@ -181,6 +181,47 @@ def test_the_direct_face_raises_its_own_error(app, mw):
 
     with outage(mw):
         assert app.test_client().get("/list").text == "raised"
+
+
+@pytest.fixture
+def listing(app):
+    """A view that asks Redis for something, and says nothing of what happens if it is away."""
+
+    @app.get("/list")
+    def listing():
+        session["seen"] = "1"
+        return [info.handle for info in current().mw.sessions.of_user(7)]
+
+    return "/list"
+
+
+def test_what_the_direct_face_raises_is_a_503_unless_the_view_handles_it(client, mw, listing):
+    client.get("/put/a/1")
+    with outage(mw):
+        assert away(client.get(listing)).mimetype == "application/problem+json"
+        assert away(client.get(listing, headers={"Accept": "text/html"})).mimetype == "text/plain"
+    assert client.get("/read").json == {"a": "1"}
+
+
+@pytest.mark.parametrize("handled", [503, ServiceUnavailable, RedisUnavailable, HTTPException, Exception])
+def test_a_handler_of_the_application_answers_for_the_direct_face(app, mw, listing, handled):
+    @app.errorhandler(handled)
+    def sorry(error):
+        return "come back later", 503, {"Retry-After": str(error.retry_after)}
+
+    with outage(mw):
+        assert away(app.test_client().get(listing), "come back later").text == "come back later"
+
+
+def test_what_a_function_after_the_view_asks_of_the_direct_face_is_a_503_too(app, mw):
+    @app.after_request
+    def look(response):
+        if response.status_code == 200:
+            current().mw.sessions.of_user(7)
+        return response
+
+    with outage(mw):
+        away(app.test_client().get("/untouched"))
 
 
 def test_a_killed_server_is_an_outage_and_no_cookie_is_lost(make_app, server):

@@ -2,9 +2,10 @@
 
 import pytest
 from flask import session
+from werkzeug.exceptions import Conflict
 
-from redis_mw import SessionLimitReached
-from redis_mw_flask import mw
+from redis_mw import RedisMWError, SessionLimitReached
+from redis_mw_flask import TooManySessions, mw
 
 
 def who(client):
@@ -116,13 +117,44 @@ def test_one_session_too_many_ends_the_oldest_or_is_refused(make_app):
     assert "Set-Cookie" not in response.headers and who(second) is None and who(first) == "2"
 
 
-def test_without_a_handler_a_refused_login_is_an_error_not_a_login(make_app):
+@pytest.mark.parametrize("testing", [False, True])
+def test_without_a_handler_a_refused_login_is_a_409_and_nothing_is_stored(make_app, testing):
     app = make_app(max_sessions=1, on_max="refuse")
+    app.testing = testing
+    first, second = app.test_client(), app.test_client()
+    first.get("/login/2")
+    response = second.get("/login/2")
+    assert (response.status_code, response.mimetype) == (409, "application/problem+json")
+    assert response.json["title"] == "Conflict"
+    assert not {"Set-Cookie", "Retry-After"} & set(response.headers.keys())
+    with app.app_context():
+        assert len(mw.sessions.of_user(2)) == 1
+    assert (who(first), who(second)) == ("2", None)
+
+
+def test_a_visitor_whose_login_is_refused_keeps_the_session_of_before(make_app):
+    app = make_app(max_sessions=1, on_max="refuse")
+    first, second = app.test_client(), app.test_client()
+    first.get("/login/2")
+    second.get("/put/a/1")
+    before = id_of(second)
+    response = second.get("/login/2", headers={"Accept": "text/html"})
+    assert (response.status_code, response.mimetype) == (409, "text/plain")
+    assert id_of(second) == before and second.get("/read").json == {"a": "1"} and who(second) is None
+
+
+@pytest.mark.parametrize("handled", [409, Conflict, SessionLimitReached, TooManySessions, RedisMWError])
+def test_a_handler_of_conflicts_answers_a_refused_login(make_app, handled):
+    app = make_app(max_sessions=1, on_max="refuse")
+
+    @app.errorhandler(handled)
+    def full(error):
+        return {"limit": error.limit}, error.code
+
     app.test_client().get("/login/2")
-    assert app.test_client().get("/login/2").status_code == 500
-    app.testing = True
-    with pytest.raises(SessionLimitReached):
-        app.test_client().get("/login/2")
+    response = app.test_client().get("/login/2")
+    assert (response.status_code, response.json) == (409, {"limit": 1})
+    assert "Set-Cookie" not in response.headers
 
 
 def test_the_key_of_flask_login_binds_and_unbinds_the_user(app, client):

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from redis_mw import PolicyError, RedisMW, Rule, Sessions, SessionLimitReached, Settings, SettingsError, replace
+from redis_mw import PolicyError, RedisMW, Rule, SessionLimitReached, Sessions, Settings, SettingsError, replace
 from redis_mw.http.request import Fields, Request
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.layer.exchange import Proceed, Respond
@@ -77,6 +77,13 @@ def test_a_cookie_that_is_not_ours_costs_nothing(app: App, cookie: str | None) -
         app.open(exchange)
         app.commit(exchange, None)
     assert (trips.total, exchange.visit.id) == (0, None)
+
+
+def test_junk_of_the_same_name_does_not_hide_a_good_cookie(app: App) -> None:
+    cookie = app.stored({"a": 1})
+    exchange = app.layer.begin(Request("GET", "/"), "junk", f"{cookie}x", cookie)
+    app.open(exchange)
+    assert exchange.visit.initial == {"a": 1}
 
 
 def test_a_cookie_signed_by_an_older_secret_is_sent_anew(redis_mw_settings: Settings, app: App) -> None:
@@ -162,10 +169,17 @@ def test_a_rule_for_what_is_not_built_yet_stops_the_start(redis_mw_settings: Set
         Layer(settings, None, SessionCookie(name="sid"))
 
 
+@pytest.mark.parametrize("asked", [{"wait_replicas": 1}, {"read_replicas": True}], ids=["wait", "read"])
+def test_what_is_not_built_yet_is_no_silent_promise(asked: dict[str, Any]) -> None:
+    with pytest.raises(PolicyError, match="not part of this version"):
+        Layer(Settings(**asked), None, SessionCookie(name="sid"))
+
+
 def test_secrets_come_from_the_settings_then_from_the_framework(caplog: pytest.LogCaptureFixture) -> None:
     own = ["framework " * 4]
     assert signing_secrets(Settings(secret=NEW, old_secrets=[OLD]), own, named="SECRET_KEY") == [NEW, OLD]
     assert signing_secrets(Settings(), own, named="SECRET_KEY") == own
+    assert signing_secrets(Settings(old_secrets=[OLD]), own, named="SECRET_KEY") == [*own, OLD]
     assert not caplog.records
     assert signing_secrets(Settings(), ["short", "older"], named="SECRET_KEY") == ["short", "older"]
     assert "SECRET_KEY" in caplog.text and "short" not in caplog.text

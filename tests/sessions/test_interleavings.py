@@ -98,6 +98,8 @@ class Requests(RuleBasedStateMachine):
             request.regenerate()
         elif mark:
             request.login(mark)
+        bound_before = request.record.meta.user if request.record is not None else None
+        moved = self.client.exists(self.room.store.commands.key(name_of(id)))
         closed = self.run(request.close(data))
         changed = {key: value for key, value in data.items() if before.get(key, request) != value}
         removed = [key for key in before if key not in data]
@@ -121,9 +123,10 @@ class Requests(RuleBasedStateMachine):
             if closed.after is not None:
                 self.run(closed.after())
         elif closed.outcome == "created":
-            # A login that found its session ended or moved meanwhile gets one of its own.
+            # A login that found its session ended or moved meanwhile gets one of its own, with nothing of what ended.
             assert user is not None and id not in self.truth and request.id is not None
-            self.truth[request.id] = (dict(data), user)
+            goes_along = moved and bound_before in (None, user)
+            self.truth[request.id] = (dict(data if goes_along else changed), user)
         elif closed.outcome == "conflict":
             assert id not in self.truth, "a live session refused a write"
         else:

@@ -1,7 +1,8 @@
 """Every script against a plain model of it: random histories on a real server, compared step by step.
 
 Scripts read the server's clock. Time is made to pass by moving everything that is stored into the past, which is the
-same to a script; the steps are whole minutes, so the moment a test itself takes decides nothing.
+same to a script; it passes in steps that come no closer than some seconds to any of the lifetimes, so the moment that a
+test itself takes decides nothing.
 """
 
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from redis_mw.sessions.commands import Changes, Commands, Lifetimes
 from redis_mw.settings import Settings
 
 MINUTE = 60_000_000
+STEP = 67_000_000
 IDLE, ANONYMOUS, LONGEST, GRACE = 30 * MINUTE, 15 * MINUTE, 120 * MINUTE, 2 * MINUTE
 TIMES = Lifetimes(IDLE, ANONYMOUS, LONGEST, 100, GRACE // 1000)
 
@@ -140,8 +142,9 @@ class Model:
         return "ended"
 
     def enlist(
-        self, user: str, name: str, most: int, refuse: bool, missing: list[str], oldest: list[str]
+        self, user: str, name: str, most: int, refuse: bool, missing: list[str], oldest: list[str], ties: list[str]
     ) -> tuple[bool, list[str]]:
+        """``ties`` is the order of the index, for names that were noted at the same time of the model's clock."""
         index = self.index.setdefault(user, {})
         for each in [each for each, (deadline, _) in index.items() if deadline < self.now]:
             del index[each]
@@ -152,7 +155,7 @@ class Model:
         if most and name not in index and (surplus := len(index) - most + 1) > 0:
             if refuse:
                 return False, []
-            by_deadline = sorted(index, key=lambda each: (*index[each], each))
+            by_deadline = sorted(index, key=lambda each: (*index[each], ties.index(each)))
             evicted = [each for each in dict.fromkeys([*oldest, *by_deadline]) if each in index][:surplus]
             for each in evicted:
                 del index[each]
@@ -200,9 +203,9 @@ class Scripts(RuleBasedStateMachine):
         assert not isinstance(reply, Exception), reply
         return reply
 
-    @rule(minutes=st.integers(1, 50))
-    def time_passes(self, minutes: int) -> None:
-        self.model.pass_time(minutes * MINUTE)
+    @rule(steps=st.integers(1, 50))
+    def time_passes(self, steps: int) -> None:
+        self.model.pass_time(steps * STEP)
         for name in NAMES:
             key = self.commands.key(name)
             meta = self.client.hget(key, "m")
@@ -210,14 +213,15 @@ class Scripts(RuleBasedStateMachine):
                 continue
             parts = meta.split(b"|", 6)
             for at in (2, 3, 4):
-                parts[at] = str(int(parts[at]) - minutes * MINUTE).encode()
+                parts[at] = str(int(parts[at]) - steps * STEP).encode()
             self.client.hset(key, "m", b"|".join(parts))
-            self.client.pexpireat(key, self.client.pexpiretime(key) - minutes * MINUTE // 1000)
+            self.client.pexpireat(key, self.client.pexpiretime(key) - steps * STEP // 1000)
+        seconds = steps * STEP // 1_000_000
         for user in ("42", "a|b"):
             index = self.commands.index_key(user)
             for name, score in self.client.zrange(index, 0, -1, withscores=True):
                 deadline, noted = divmod(int(score), 1 << 20)
-                moved = (deadline - minutes * 60) << 20 | (noted - minutes * 60) % (1 << 20)
+                moved = (deadline - seconds) << 20 | (noted - seconds) % (1 << 20)
                 self.client.zadd(index, {name: moved})
 
     @rule(name=names, renew=st.booleans())
@@ -269,8 +273,9 @@ class Scripts(RuleBasedStateMachine):
     )
     def enlist(self, user: str, name: str, most: int, refuse: bool, missing: list[str], oldest: list[str]) -> None:
         command = self.commands.enlist(user, name, LONGEST, most=most, refuse=refuse, missing=missing, oldest=oldest)
+        ties = [each.decode() for each in self.client.zrange(self.commands.index_key(user), 0, -1)]
         reply = self.run(command)
-        expected = self.model.enlist(user, name, most, refuse, missing, oldest)
+        expected = self.model.enlist(user, name, most, refuse, missing, oldest, ties)
         assert (reply.noted, list(reply.evicted)) == expected
 
     @precondition(lambda self: any(self.model.index.values()))

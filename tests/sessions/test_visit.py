@@ -251,6 +251,26 @@ def test_without_grace_the_old_id_is_over_at_once(run, make_room, visit, stored)
     assert visit(old, room).id is None and visit(moving.id, room).initial == {"a": 1}
 
 
+def test_a_login_in_flight_brings_nothing_of_an_ended_session_back(run, room, visit, stored):
+    id = stored({"medical": "private"}, user="alice")
+    slow = visit(id)
+    run(index.revoke_user(room.store, "alice"))
+    slow.login("bob")
+    assert run(slow.close({**slow.initial, "new": 1})).outcome == "created"
+    there = visit(slow.id)
+    assert (there.initial, there.user_id) == ({"new": 1}, "bob")
+
+
+def test_a_login_beside_another_users_login_takes_nothing_of_theirs(run, visit, stored):
+    id = stored({"medical": "private"}, user="alice")
+    first, second = visit(id), visit(id)
+    first.regenerate()
+    run(first.close(first.initial))
+    second.login("bob")
+    run(second.close({**second.initial, "new": 1}))
+    assert visit(second.id).initial == {"new": 1}
+
+
 def test_what_a_parallel_request_saved_before_the_regeneration_moves_along(run, visit, stored):
     id = stored({"a": 1})
     moving, writing = visit(id), visit(id)
@@ -272,7 +292,7 @@ def test_the_user_named_by_the_data_is_bound_and_unbound_with_a_new_id(run, make
     assert visit(entering.id, room).id is None, "an id that was logged in must not outlive the logout"
 
 
-@pytest.mark.parametrize("nobody", [None, "", b"x", True, "x" * 256, "\ud800"])
+@pytest.mark.parametrize("nobody", [None, "", b"x", True, 1.5, [1], "x" * 256, "\ud800", object], ids=repr)
 def test_a_user_id_that_names_nobody_is_refused(room, nobody):
     with pytest.raises(ValueError, match="user id"):
         Visit(room, None).login(nobody)
@@ -321,6 +341,17 @@ def test_the_oldest_session_gives_way_to_one_more(run, make_room, visit, stored)
     room = make_room(max_sessions=2)
     ids = [stored({"n": n}, "42", room) for n in range(4)]
     assert [visit(id, room).id is not None for id in ids] == [False, False, True, True]
+
+
+def test_a_user_with_thousands_of_sessions_can_still_log_in(run, make_room, server_side, visit):
+    room = make_room(max_sessions=2)
+    key = room.store.commands.index_key("42")
+    server_side.zadd(key, {f"{n:072x}": 2**52 + n for n in range(9000)})
+    server_side.expire(key, 60)
+    met = Visit(room, None)
+    met.login("42")
+    assert run(met.close({})).outcome == "created"
+    assert server_side.zcard(key) <= 2
 
 
 def test_one_session_more_is_refused_where_the_settings_say_so(run, make_room, visit, stored, keys):

@@ -90,11 +90,12 @@ def test_what_needs_a_cookie_is_refused_once_the_response_has_started(
     assert stored() == []
 
 
-def test_a_logout_in_a_stream_takes_effect_by_save(client_of: Callable[..., TestClient]) -> None:
+@pytest.mark.parametrize("end", ["logout", "clear"])
+def test_a_logout_in_a_stream_takes_effect_by_save(client_of: Callable[..., TestClient], end: str) -> None:
     async def stream(request: Request) -> Response:
         async def body() -> AsyncIterator[str]:
             yield "one"
-            request.session.logout()
+            getattr(request.session, end)()
             await request.session.save()
             with pytest.raises(SessionClosed):
                 request.session["a"] = 1

@@ -15,7 +15,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket
 
-from redis_mw import AsyncRedisMW, Rule, Sessions, SessionUnavailable, Settings, replace
+from redis_mw import AsyncRedisMW, RedisUnavailable, Rule, Sessions, SessionUnavailable, Settings, replace
 from redis_mw.testing import count_round_trips, outage
 from redis_mw_starlette import RedisMiddleware
 
@@ -257,11 +257,61 @@ def test_an_outage_in_the_middle_of_a_stream_passes_through_as_an_error(
     mw.driver.refuse_all = False
 
 
-def sync_hook(request: Request, refusal: SessionUnavailable) -> Response:
+async def listing(request: Request) -> Response:
+    request.session["seen"] = 1
+    mw: AsyncRedisMW = request.state.redis_mw.mw
+    mw.driver.refuse_all = True
+    return JSONResponse([info.handle for info in await mw.sessions.of_user(42)])
+
+
+def test_what_the_direct_face_raises_is_a_503_unless_the_view_handles_it(
+    known: Callable[..., TestClient], mw: AsyncRedisMW
+) -> None:
+    client = known(Route("/list", listing))
+    answer = client.get("/list")
+    mw.driver.refuse_all = False
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert int(answer.headers["retry-after"]) >= 1 and "set-cookie" not in answer.headers
+    assert client.get("/show").json() == {"a": 1}
+
+
+def test_the_hook_and_the_handlers_of_the_application_see_it_too(
+    known: Callable[..., TestClient], mw: AsyncRedisMW
+) -> None:
+    async def sorry(request: Request, error: Exception) -> Response:
+        return JSONResponse({"sorry": True}, 503)
+
+    client = known(Route("/list", listing), on_refuse=sync_hook)
+    assert client.get("/list").text == "/list 503 True"
+    client.app.add_exception_handler(RedisUnavailable, sorry)  # type: ignore[attr-defined]
+    client.app.middleware_stack = client.app.build_middleware_stack()  # type: ignore[attr-defined]
+    mw.driver.refuse_all = False
+    assert client.get("/list").json() == {"sorry": True}
+    mw.driver.refuse_all = False
+
+
+def test_what_it_raises_in_the_middle_of_a_stream_passes_through(
+    known: Callable[..., TestClient], mw: AsyncRedisMW
+) -> None:
+    async def view(request: Request) -> Response:
+        async def body() -> Any:
+            yield "one"
+            mw.driver.refuse_all = True
+            _ = await mw.sessions.of_user(42)
+
+        return StreamingResponse(body())
+
+    client = known(Route("/", view))
+    with pytest.raises(RedisUnavailable):
+        _ = client.get("/")
+    mw.driver.refuse_all = False
+
+
+def sync_hook(request: Request, refusal: Any) -> Response:
     return PlainTextResponse(f"{request.url.path} {refusal.status} {refusal.retry_after > 0}", 418)
 
 
-async def async_hook(request: Request, refusal: SessionUnavailable) -> Response:
+async def async_hook(request: Request, refusal: Any) -> Response:
     return sync_hook(request, refusal)
 
 

@@ -18,7 +18,6 @@ from starlette.testclient import TestClient
 from redis_mw import (
     CannotEncode,
     LayerMissing,
-    SessionLimitReached,
     Sessions,
     SessionTooLarge,
     Settings,
@@ -212,13 +211,6 @@ def test_an_application_that_goes_on_sending_regardless_gets_the_same_error_agai
 
     with pytest.raises(CannotEncode):
         _ = asyncio.run(conversation(RedisMiddleware(deaf, redis_mw_settings)))
-
-
-def test_one_session_too_many_is_an_error(client_of: Callable[..., TestClient], redis_mw_settings: Settings) -> None:
-    settings = replace(redis_mw_settings, sessions=Sessions(max_sessions=1, on_max="refuse"))
-    assert client_of(settings=settings).post("/login/42").status_code == 200
-    with pytest.raises(SessionLimitReached):
-        _ = client_of(settings=settings).post("/login/42")
 
 
 def test_base_http_middleware_inside_changes_nothing(redis_mw_settings: Settings) -> None:
