@@ -17,6 +17,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils.encoding import force_str
 
+from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
@@ -90,12 +91,8 @@ class Application:
         sessions = self.settings.sessions
         if sessions is None:
             return None
-        own = [force_str(key) for key in (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)]
-        lifetime_us = None
-        if django_settings.is_overridden("SESSION_COOKIE_AGE"):
-            lifetime_us = microseconds(django_settings.SESSION_COOKIE_AGE)
-        secrets = signing_secrets(self.settings, own, named="SECRET_KEY")
-        return furnish(self.settings, sessions, secrets, self.sync.events, lifetime_us=lifetime_us, user_of=_user_of)
+        secrets = signing_secrets(self.settings, djangos_secrets(), named="SECRET_KEY")
+        return furnish(self.settings, sessions, secrets, self.sync.events, lifetime_us=lifetime_us(), user_of=_user_of)
 
 
 def settings_tree() -> Settings:
@@ -104,6 +101,22 @@ def settings_tree() -> Settings:
     if given is None:
         return Settings.from_env()
     return given if isinstance(given, Settings) else Settings.from_mapping(given)
+
+
+def djangos_secrets() -> list[str | bytes]:
+    """SECRET_KEY, then its fallbacks. One that is empty or None stays so: ``str(None)`` would be anybody's secret."""
+    secrets = (django_settings.SECRET_KEY, *django_settings.SECRET_KEY_FALLBACKS)
+    return [each if isinstance(each, bytes) or not each else force_str(each) for each in secrets]
+
+
+def lifetime_us() -> int | None:
+    """SESSION_COOKIE_AGE in microseconds, None where nobody set it; raises ``SettingsError`` for what is no time."""
+    if not django_settings.is_overridden("SESSION_COOKIE_AGE"):
+        return None
+    try:
+        return microseconds(django_settings.SESSION_COOKIE_AGE)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SettingsError([Problem("SESSION_COOKIE_AGE", str(error), "give a number of seconds")]) from None
 
 
 def lives_for_one_call(loop: asyncio.AbstractEventLoop) -> bool:

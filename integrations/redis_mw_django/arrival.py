@@ -3,10 +3,11 @@
 Pure translation between Django's request and response and the layer; no flow is run here.
 """
 
+import sys
+from collections import deque
 from contextvars import ContextVar
 
 from django.conf import settings as django_settings
-from django.core import mail
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -17,8 +18,8 @@ from redis_mw.sessions.ids import is_id
 from redis_mw.sessions.visit import Issue, Visit
 from redis_mw_django.application import Application
 
-saved_by_tests: set[str] = set()
-"""Ids of sessions that a test saved outside of any request, as ``Client.login`` and ``Client.session`` do."""
+saved_by_tests: deque[str] = deque(maxlen=4096)
+"""Ids of the sessions that tests saved last outside of any request, as ``Client.login`` and ``Client.session`` do."""
 
 
 class Arrival:
@@ -87,5 +88,11 @@ ARRIVAL: ContextVar[Arrival | None] = ContextVar("redis_mw_django.arrival", defa
 
 def note_saved(id: str | None) -> None:
     """Remember a session that a test saved: Django's test clients hand its bare id to the browser they play."""
-    if id is not None and ARRIVAL.get() is None and hasattr(mail, "outbox"):
-        saved_by_tests.add(id)
+    if id is not None and ARRIVAL.get() is None and _under_test() and id not in saved_by_tests:
+        saved_by_tests.append(id)
+
+
+def _under_test() -> bool:
+    """Whether Django's test environment is set up in this process; nothing of it is imported to find out."""
+    state = getattr(sys.modules.get("django.test.utils"), "_TestState", None)
+    return hasattr(state, "saved_data")

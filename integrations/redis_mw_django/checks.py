@@ -1,25 +1,24 @@
 """System checks: what is wrong, or not as safe as it looks, in Django's settings about redis-mw.
 
-Errors are E001 to E007, warnings W001 to W008, all under ``redis_mw.``; each says what to do.
+Errors are E001 to E008, warnings W001 to W008, all under ``redis_mw.``; each says what to do.
 """
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from inspect import iscoroutinefunction
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.utils.encoding import force_str
 from django.utils.module_loading import import_string
 
-from redis_mw.errors import MissingExtra, PolicyError, SettingsError
+from redis_mw.errors import MissingExtra, PolicyError, Problem, SettingsError
 from redis_mw.faces.listening import events_of
-from redis_mw.layer.secrets import SHORTEST
+from redis_mw.layer.secrets import SHORTEST, must_sign
 from redis_mw.policy.table import Table
 from redis_mw.sessions.room import furnish
-from redis_mw.settings import Cookie, Settings
-from redis_mw_django.application import settings_tree
+from redis_mw.settings import Cookie, Sessions, Settings
+from redis_mw_django.application import djangos_secrets, lifetime_us, settings_tree
 
 OURS = "redis_mw_django.middleware.RedisMiddleware"
 DJANGOS = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -124,13 +123,12 @@ def sessions_as_set() -> Iterator[CheckMessage]:
 
 
 def secrets_strong() -> Iterator[CheckMessage]:
-    """W005: cookies signed with a short key; W006: unsigned ones accepted; E007: a cookie that browsers refuse."""
+    """W005: cookies signed with a short key; W006: unsigned ones accepted; E007 and E008: what cannot work."""
     tree = _tree()
     if not _engine_is_ours():
         return
     if OURS in django_settings.MIDDLEWARE:
-        key = force_str(getattr(django_settings, "SECRET_KEY", "") or "")
-        if tree is not None and not tree.secret and len(key) < SHORTEST:
+        if tree is not None and not tree.secret and len(djangos_secrets()[0]) < SHORTEST:
             yield Warning(
                 f"SECRET_KEY signs the session cookie and has fewer than {SHORTEST} characters",
                 hint="Use a longer one, or give REDIS_MW a secret of its own.",
@@ -142,13 +140,10 @@ def secrets_strong() -> Iterator[CheckMessage]:
                 hint="Take it out once the cookies of the time before RedisMiddleware have run out.",
                 id="redis_mw.W006",
             )
-    reason = _refused_by_browsers()
-    if reason is not None:
-        yield Error(
-            f"browsers refuse the session cookie: {reason}",
-            hint="Change the SESSION_COOKIE_... settings.",
-            id="redis_mw.E007",
-        )
+    for problem in _cookie_problems():
+        yield Error(f"{problem.path}: {problem.message}", hint=problem.remedy or None, id="redis_mw.E007")
+    for problem in _unusable(tree):
+        yield Error(f"{problem.path}: {problem.message}", hint=problem.remedy or None, id="redis_mw.E008")
 
 
 def ready_to_deploy() -> Iterator[CheckMessage]:
@@ -196,14 +191,34 @@ def _engine_is_ours() -> bool:
     return issubclass(getattr(engine, "SessionStore", object), SessionStore)
 
 
-def _refused_by_browsers() -> str | None:
-    """Why no browser would keep the cookie (RFC 6265bis sections 4.1.3 and 5.7)."""
-    name, secure = django_settings.SESSION_COOKIE_NAME.lower(), django_settings.SESSION_COOKIE_SECURE
-    bound = bool(django_settings.SESSION_COOKIE_DOMAIN) or django_settings.SESSION_COOKIE_PATH != "/"
-    if str(django_settings.SESSION_COOKIE_SAMESITE).lower() == "none" and not secure:
-        return "SESSION_COOKIE_SAMESITE is 'None' and SESSION_COOKIE_SECURE is not True"
-    if name.startswith(("__host-", "__secure-")) and not secure:
-        return f"its name is {django_settings.SESSION_COOKIE_NAME!r} and SESSION_COOKIE_SECURE is not True"
-    if name.startswith("__host-") and bound:
-        return f"its name is {django_settings.SESSION_COOKIE_NAME!r} and it has a domain or a path of its own"
-    return None
+def _cookie_problems() -> tuple[Problem, ...]:
+    """Why no browser would keep the cookie, or Django not write it."""
+    cookie = Cookie(
+        name=django_settings.SESSION_COOKIE_NAME,
+        path=django_settings.SESSION_COOKIE_PATH or "/",
+        domain=django_settings.SESSION_COOKIE_DOMAIN or None,
+        secure=bool(django_settings.SESSION_COOKIE_SECURE),
+        same_site=cast(Any, str(django_settings.SESSION_COOKIE_SAMESITE or "lax").lower()),
+    )
+    try:
+        _ = Settings(sessions=Sessions(cookie=cookie))
+    except SettingsError as error:
+        return tuple(each._replace(path=_djangos_name(each.path)) for each in error.problems)
+    return ()
+
+
+def _djangos_name(path: str) -> str:
+    return f"SESSION_COOKIE_{path.rpartition('.')[2].replace('_', '').upper()}"
+
+
+def _unusable(tree: Settings | None) -> Iterator[Problem]:
+    """What is wrong with the secrets and the lifetime that are taken from Django."""
+    try:
+        _ = lifetime_us()
+    except SettingsError as error:
+        yield from error.problems
+    if tree is not None and not tree.secret:
+        try:
+            must_sign(djangos_secrets(), named="SECRET_KEY")
+        except SettingsError as error:
+            yield from error.problems

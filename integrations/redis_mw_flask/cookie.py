@@ -3,9 +3,9 @@
 from flask import Flask
 from flask.sessions import SessionInterface
 
-from redis_mw.errors import SettingsError
+from redis_mw.errors import Problem, SettingsError
 from redis_mw.layer.cookie import SessionCookie
-from redis_mw.settings import Cookie
+from redis_mw.settings import Cookie, Sessions, Settings
 
 PLAIN = Cookie()
 
@@ -24,13 +24,14 @@ def session_cookie(app: Flask, flasks: SessionInterface, ours: Cookie) -> Sessio
         domain=ours.domain or flasks.get_cookie_domain(app) or None,
         secure=bool(secure or partitioned),
         http_only=ours.http_only and flasks.get_cookie_httponly(app),
-        same_site=(same_site or PLAIN.same_site).lower(),
+        same_site=str(same_site or PLAIN.same_site).lower(),
         partitioned=bool(partitioned),
     )
 
 
-def check(cookie: SessionCookie) -> None:
-    """Raise ``SettingsError`` for a mix that browsers refuse, wherever its halves were set."""
+def check(app: Flask, flasks: SessionInterface, ours: Cookie) -> None:
+    """Raise ``SettingsError`` for a cookie that no browser would take, naming what set it: Flask's key or ours."""
+    cookie = session_cookie(app, flasks, ours)
     whole = Cookie(
         name=cookie.name,
         path=cookie.path,
@@ -39,6 +40,14 @@ def check(cookie: SessionCookie) -> None:
         same_site=cookie.same_site,  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         partitioned=cookie.partitioned,
     )
-    problems = list(whole.contradictions("sessions.cookie (or SESSION_COOKIE_*)"))
-    if problems:
-        raise SettingsError(problems)
+    try:
+        _ = Settings(sessions=Sessions(cookie=whole))
+    except SettingsError as error:
+        raise SettingsError([_named(problem, ours) for problem in error.problems]) from None
+
+
+def _named(problem: Problem, ours: Cookie) -> Problem:
+    field = problem.path.rpartition(".")[2]
+    if getattr(ours, field) != getattr(PLAIN, field):
+        return problem
+    return problem._replace(path=f"SESSION_COOKIE_{field.replace('_', '').upper()}")

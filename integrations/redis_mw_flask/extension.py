@@ -15,8 +15,9 @@ from redis_mw.faces.sync import RedisMW
 from redis_mw.policy.current import CURRENT, Context
 from redis_mw.policy.table import Table
 from redis_mw.settings import Settings
-from redis_mw_flask.cookie import check, session_cookie
+from redis_mw_flask.cookie import check
 from redis_mw_flask.interface import RedisSessionInterface
+from redis_mw_flask.lifetime import lifetime_us
 from redis_mw_flask.refusals import answer_refusals
 from redis_mw_flask.session import RedisSession
 
@@ -57,7 +58,9 @@ class RedisExtension:
         interface = None
         if mw.settings.sessions is not None:
             interface = RedisSessionInterface(mw, mw.settings.sessions)
-            check(session_cookie(app, interface, mw.settings.sessions.cookie))
+            check(app, interface, mw.settings.sessions.cookie)
+            _ = lifetime_us(app)
+            _ = interface.layer(app)  # secrets that cannot sign are told now, if they are set already
             _warn_of_another(app)
             app.session_interface = interface
         answer_refusals(app)

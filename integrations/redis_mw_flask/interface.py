@@ -19,7 +19,7 @@ from redis_mw.layer.secrets import signing_secrets
 from redis_mw.policy.current import Context
 from redis_mw.sessions.room import furnish
 from redis_mw.settings import Sessions
-from redis_mw_flask.cookie import session_cookie
+from redis_mw_flask.cookie import check, session_cookie
 from redis_mw_flask.lifetime import PERMANENT, outlives_the_browser, own_idle_us
 from redis_mw_flask.refusals import StoreUnavailable
 from redis_mw_flask.session import NoSecretSession, RedisSession
@@ -55,6 +55,7 @@ class RedisSessionInterface(SessionInterface):
             settings = self._mw.settings
             if not settings.secret and not own[0]:
                 return None
+            check(app, self, self._sessions.cookie)
             secrets = signing_secrets(settings, own, named="app.secret_key (SECRET_KEY)")
             room = furnish(settings, self._sessions, secrets, self._mw.events, user_of=_flask_login_user)
             made = self._made = Made(own, cookie, Layer(settings, room, cookie))
@@ -84,7 +85,8 @@ class RedisSessionInterface(SessionInterface):
         return session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Write what the view did and give the cookie. A response of 500 and above saves nothing (``save_on_5xx``).
+        """Write what the view did and give the cookie. A response of 500 and above saves nothing (``save_on_5xx``),
+        but a session that the view ended is ended.
 
         Raises ``StoreUnavailable``, ``SessionTooLarge``, ``CannotEncode`` and ``SessionLimitReached``: nothing was
         written, and the view's response must not be sent (``refusals`` sees to that).
@@ -97,7 +99,9 @@ class RedisSessionInterface(SessionInterface):
             return
         values = session.close()
         if response.status_code >= 500 and not self._sessions.save_on_5xx:
-            return
+            if not session.visit.give_up():
+                return
+            values = None
         cookie = self._save(app, session, values)
         if cookie is not None:
             _give(response, cookie)

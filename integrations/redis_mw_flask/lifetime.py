@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import Flask
 
+from redis_mw.errors import Problem, SettingsError
 from redis_mw.sessions.visit import Visit
 from redis_mw.settings import Sessions, is_default, microseconds
 
@@ -34,7 +35,15 @@ def own_idle_us(
         return None
     if not is_default(sessions.idle) or app.config[LIFETIME] == app.default_config[LIFETIME]:
         return None
-    return max(microseconds(app.permanent_session_lifetime), SHORTEST_US)
+    return lifetime_us(app)
+
+
+def lifetime_us(app: Flask) -> int:
+    """PERMANENT_SESSION_LIFETIME in microseconds; raises ``SettingsError`` for what is no time."""
+    try:
+        return max(microseconds(app.permanent_session_lifetime), SHORTEST_US)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise SettingsError([Problem(LIFETIME, str(error), "give seconds or a timedelta")]) from None
 
 
 def outlives_the_browser(visit: Visit, values: Mapping[str, Any] | None) -> bool:

@@ -1,4 +1,8 @@
-"""What the layer refuses, as exceptions of werkzeug's, so that ``@app.errorhandler`` sees them."""
+"""What the layer refuses, as exceptions of werkzeug's, so that ``@app.errorhandler`` sees them.
+
+Handlers show visitors the ``description`` of such an exception: it is the text of the default answer. Where Redis is,
+and what went wrong with it, is only in ``reason``, for logs.
+"""
 
 from flask import Flask, Response, request
 from werkzeug.exceptions import Conflict, HTTPException, ServiceUnavailable
@@ -16,6 +20,7 @@ class StoreUnavailable(SessionUnavailable, ServiceUnavailable):  # type: ignore[
 
     def __init__(self, answer: exchange.Response, reason: str = "the session store is unavailable") -> None:
         super().__init__(reason)
+        self.description = exchange.detail_of(self)
         self.retry_after = int(dict(answer.headers)["retry-after"])
         self.response = _response(answer)
 
@@ -25,6 +30,7 @@ class RedisAway(RedisUnavailable, ServiceUnavailable):  # type: ignore[misc]  # 
 
     def __init__(self, answer: exchange.Response, reason: str) -> None:
         super().__init__(reason)
+        self.description = exchange.detail_of(self)
         self.retry_after = int(dict(answer.headers)["retry-after"])
         self.response = _response(answer)
 
@@ -37,6 +43,7 @@ class TooManySessions(SessionLimitReached, Conflict):
 
     def __init__(self, answer: exchange.Response, limit: int) -> None:
         super().__init__(limit)
+        self.description = exchange.detail_of(self)
         self.response = _response(answer)
 
 

@@ -66,7 +66,7 @@ def unavailable(request: Request, retry_after: float) -> Respond:
 def refused(refusal: Refusal, accept: str | None) -> Response:
     """How a refusal is told to a client with this Accept field; ``Retry-After`` where waiting helps."""
     content_type, body = problem(
-        refusal.status, HTTPStatus(refusal.status).phrase, detail=_detail(refusal), accept=accept
+        refusal.status, HTTPStatus(refusal.status).phrase, detail=detail_of(refusal), accept=accept
     )
     headers = [("content-type", content_type)]
     if not isinstance(refusal, SessionLimitReached):
@@ -74,7 +74,7 @@ def refused(refusal: Refusal, accept: str | None) -> Response:
     return Response(refusal.status, tuple(headers), body)
 
 
-def _detail(refusal: Refusal) -> str:
+def detail_of(refusal: Refusal) -> str:
     """What the client may know of it; never an address or a reason of Redis's."""
     match refusal:
         case SessionLimitReached():

@@ -69,6 +69,7 @@ class Visit:
         self.grace = True
         self._next_id: str | None = None
         self._ending: str | None = None
+        self._ending_user: str | None = None
         self.agent = agent
         self._data_user: str | None = None
         self._objects: Mapping[str, Any] = {}
@@ -119,10 +120,22 @@ class Visit:
     def logout(self) -> None:
         """End the session at the close, read or not; what is written after this begins a new one."""
         self.must_write()
-        self._ending = self._ending or self.id
+        if self._ending is None and self.id is not None:
+            self._ending = self.id
+            self._ending_user = self.record.meta.user if self.record is not None else None
         self.id, self.record, self.initial, self.loaded = None, None, {}, True
-        self.logging_in, self.regenerating, self.own_idle_us, self._data_user = None, False, None, None
-        self._settled, self._next_id = {}, None
+        self._settled, self._data_user = {}, None
+        self._forget_marks()
+
+    def give_up(self) -> bool:
+        """Forget what was marked, but not that the session ends: who logs out is logged out, whatever came after.
+
+        Says whether there is something left for ``close(None)`` to do.
+        """
+        self._forget_marks()
+        if self.record is None and self.loaded:
+            self.id = None  # at most foretold: nothing is stored under it
+        return self._ending is not None
 
     def regenerate(self) -> None:
         """Give the session a new id at the close."""
@@ -180,7 +193,7 @@ class Visit:
 
     def reload(self) -> Flow[None]:
         """Read the session again, forgetting what was marked and changed."""
-        self.logging_in, self.regenerating, self.own_idle_us, self._next_id = None, False, None, None
+        self._forget_marks()
         if self.id is not None:
             self.settle(self.id, (yield from self.room.store.load(name_of(self.id), renew=False)))
 
@@ -210,7 +223,7 @@ class Visit:
         if closed.outcome not in ("away", "refused"):
             self._settled = fields
         if closed.outcome == "conflict":
-            self.logging_in, self.regenerating, self.own_idle_us = None, False, None
+            self._forget_marks()
         return closed
 
     def pending(self, data: Mapping[str, object]) -> bool:
@@ -225,6 +238,9 @@ class Visit:
     def _encoded(self, data: Mapping[str, object]) -> dict[str, bytes]:
         before = self.record.fields if self.record is not None else {}
         return encoded(data, self.room.store.codec, self._objects, before)
+
+    def _forget_marks(self) -> None:
+        self.logging_in, self.regenerating, self.own_idle_us, self._next_id = None, False, None, None
 
     @property
     def _marked(self) -> bool:
@@ -259,7 +275,7 @@ class Visit:
         """Nothing is stored yet, or the old session was ended: end that one and create a new one, as far as needed."""
         ending: Flow[bool | Away] = done(False)
         if self._ending is not None:
-            ending = self.room.store.destroy(name_of(self._ending))
+            ending = self.room.store.destroy(name_of(self._ending), user=self._ending_user)
         creating: Flow[Record | Saved | None] = done(None)
         if draft.fields or user is not None or keep_empty:
             draft.check()
@@ -269,7 +285,7 @@ class Visit:
         if isinstance(ended, Away):
             return Closed("away", ended)
         if self._ending is not None:
-            self._ending, self.cookie = None, Withdraw()
+            self._ending, self._ending_user, self.cookie = None, None, Withdraw()
             if saved is None:
                 return Closed("destroyed")
         return Closed("unchanged") if saved is None else self._closed(saved, "created")
@@ -310,7 +326,7 @@ class Visit:
             case Record():
                 self.loaded = True
                 self._take(saved)
-                self.logging_in, self.regenerating, self.own_idle_us, self._next_id = None, False, None, None
+                self._forget_marks()
                 if outcome != "saved" or saved.meta.own_idle_us or self.room.lifetime_us:
                     self._issue(saved)
                 return Closed(outcome)

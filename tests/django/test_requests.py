@@ -3,8 +3,10 @@
 import re
 from typing import Any
 
+import django.test.utils
 import pytest
 from django.conf import settings as django_settings
+from django.core import mail
 from django.test import AsyncClient, Client
 
 from redis_mw.sessions.ids import Signer
@@ -252,3 +254,19 @@ async def test_an_async_body_may_save_too_and_must() -> None:
     response = await client.get("/alate/?save")
     assert [part async for part in response.streaming_content] == [b"first ", b"last"]
     assert (await client.get("/aread/")).json() == {"x": "1", "late": 1}
+
+
+@pytest.mark.parametrize("under_test", [True, False])
+def test_a_bare_id_saved_outside_of_a_request_passes_only_while_django_is_under_test(
+    monkeypatch: pytest.MonkeyPatch, under_test: bool
+) -> None:
+    """The mailbox of the locmem backend, which sites use outside of tests too, is there in both cases."""
+    assert hasattr(mail, "outbox")
+    if not under_test:
+        monkeypatch.delattr(django.test.utils._TestState, "saved_data")
+    session = SessionStore()
+    session["x"] = "1"
+    session.save()
+    client = Client()
+    client.cookies["sessionid"] = str(session.session_key)
+    assert client.get("/read/").json() == ({"x": "1"} if under_test else {})

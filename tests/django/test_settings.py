@@ -174,6 +174,13 @@ def test_the_settings_of_this_project_pass_all_checks() -> None:
         ({"REDIS_MW_ACCEPT_UNSIGNED": True}, ["redis_mw.W006"]),
         ({"SESSION_COOKIE_SAMESITE": "None"}, ["redis_mw.E007"]),
         ({"SESSION_COOKIE_NAME": "__Host-s"}, ["redis_mw.E007"]),
+        ({"SESSION_COOKIE_NAME": "a b"}, ["redis_mw.E007"]),
+        ({"SESSION_COOKIE_PATH": "x"}, ["redis_mw.E007"]),
+        ({"SESSION_COOKIE_DOMAIN": "q;r", "SESSION_COOKIE_SAMESITE": "bogus"}, ["redis_mw.E007"] * 2),
+        ({"SESSION_COOKIE_SAMESITE": False, "SESSION_COOKIE_DOMAIN": ".shop.example"}, []),
+        ({"SESSION_COOKIE_AGE": "60"}, ["redis_mw.E008"]),
+        ({"SECRET_KEY_FALLBACKS": ["", None], "REDIS_MW": {}}, ["redis_mw.E008"] * 2),
+        ({"SECRET_KEY_FALLBACKS": [""], "REDIS_MW": {"secret": "x" * 32}}, []),
     ],
 )
 def test_a_mistake_in_the_settings_is_a_check(changes: dict[str, Any], found: list[str]) -> None:
@@ -189,6 +196,26 @@ def test_a_problem_of_the_mapping_names_its_path_and_the_remedy() -> None:
         (message,) = [each for each in run_checks() if each.id == "redis_mw.E001"]
     assert message.msg == "REDIS_MW: sessions.idel: unknown"
     assert 'did you mean "idle"?' in str(message.hint)
+
+
+def test_a_problem_of_djangos_settings_names_the_setting() -> None:
+    with override_settings(SESSION_COOKIE_SAMESITE="bogus", SESSION_COOKIE_AGE="60", SECRET_KEY_FALLBACKS=[None]):
+        with override_settings(REDIS_MW={}):
+            found = [
+                each.msg.partition(":")[0] for each in run_checks() if each.id in ("redis_mw.E007", "redis_mw.E008")
+            ]
+            with pytest.raises(SettingsError, match=r"SECRET_KEY fallbacks|SESSION_COOKIE_AGE"):
+                _ = get_wsgi_application()
+    assert found == ["SESSION_COOKIE_SAMESITE", "SESSION_COOKIE_AGE", "SECRET_KEY fallbacks[0]"]
+
+
+def test_a_key_of_any_bytes_signs(settings: Any, redis_mw_settings: Settings) -> None:
+    settings.REDIS_MW = replace(redis_mw_settings, secret="")
+    settings.SECRET_KEY = bytes(range(200, 240))
+    assert ids() == []
+    client = Client()
+    _ = client.get("/write/?x=1")
+    assert client.get("/read/").json() == {"x": "1"}
 
 
 def test_the_flags_of_the_cookie_are_looked_at_before_a_deployment() -> None:

@@ -203,6 +203,25 @@ def test_what_the_direct_face_raises_is_a_503_unless_the_view_handles_it(client,
     assert client.get("/read").json == {"a": "1"}
 
 
+def test_handlers_that_show_the_description_do_not_tell_where_redis_is(app, client, mw, listing):
+    reasons = []
+
+    @app.errorhandler(ServiceUnavailable)
+    def sorry(error):
+        reasons.append(error.reason)
+        return f"{error.description} / {error}", 503, {"Retry-After": str(error.retry_after)}
+
+    client.get("/put/a/1")
+    detail = {}
+    with outage(mw):
+        for path in ("/read", "/logout", listing):
+            detail[path] = away(client.get(path), "").text
+    assert all("unavailable" in text and "127.0.0.1" not in text for text in detail.values())
+    assert detail["/read"] == detail["/logout"]
+    for path, reason in zip(detail, reasons, strict=True):
+        assert reason not in detail[path]
+
+
 @pytest.mark.parametrize("handled", [503, ServiceUnavailable, RedisUnavailable, HTTPException, Exception])
 def test_a_handler_of_the_application_answers_for_the_direct_face(app, mw, listing, handled):
     @app.errorhandler(handled)

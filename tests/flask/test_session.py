@@ -1,13 +1,16 @@
 """``flask.session`` behaves as Flask's users know it, and keeps more."""
 
+import base64
 import uuid
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import flask
 import pytest
+import redis
 from flask import session, stream_with_context
 from flask.sessions import SessionMixin
+from flask.views import MethodView
 from markupsafe import Markup
 
 from redis_mw import CannotEncode, SessionClosed, SessionTooLarge
@@ -178,6 +181,67 @@ def test_a_server_error_saves_nothing_unless_told_to(make_app):
         client.get("/put/a/1")
         assert client.get("/crash").status_code == 500
         assert client.get("/read").json == expected
+
+
+@pytest.mark.parametrize("ending", ["logout", "clear"])
+def test_who_logs_out_is_logged_out_even_if_the_view_fails_afterwards(app, client, keys, ending):
+    @app.get("/end-and-crash")
+    def end_and_crash():
+        session["a"] = 2
+        getattr(session, ending)()
+        session["b"] = 3
+        raise ZeroDivisionError
+
+    client.get("/put/a/1")
+    cookie = client.get_cookie("session").value
+    response = client.get("/end-and-crash")
+    assert response.status_code == 500 and "Max-Age=0" in response.headers["Set-Cookie"]
+    assert client.get_cookie("session") is None and keys() == []
+    client.set_cookie("session", cookie)
+    assert client.get("/read").json == {}
+
+
+def test_a_view_made_of_a_class_uses_the_session_too(app, client):
+    class Cart(MethodView):
+        def get(self):
+            return {"items": session.get("items", [])}
+
+        def post(self):
+            session.setdefault("items", []).append(flask.request.form["item"])
+            return self.get()
+
+        def delete(self):
+            session.logout()
+            return {}
+
+    app.add_url_rule("/cart", view_func=Cart.as_view("cart"))
+    for count in (1, 2):
+        assert client.post("/cart", data={"item": "pen"}).json == {"items": ["pen"] * count}
+    assert client.get("/cart").json == {"items": ["pen", "pen"]}
+    client.delete("/cart")
+    assert client.get("/cart").json == {"items": []}
+
+
+def test_values_written_under_an_older_encryption_key_are_read_after_a_rotation(make_app, keys):
+    old, new = (base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2))
+    before = make_app(encryption_keys=[old])
+    client = before.test_client()
+    client.get("/put/a/confidential")
+    with redis.Redis.from_url(before.extensions["redis_mw"].mw.settings.url_of("sessions")) as server:
+        (key,) = keys()
+        assert b"confidential" not in b"".join(server.hvals(key))
+    cookie = client.get_cookie("session").value
+
+    def read_with(*encryption_keys):
+        client = make_app(encryption_keys=list(encryption_keys)).test_client()
+        client.set_cookie("session", cookie)
+        return client.get("/read").json, client
+
+    values, client = read_with(new, old)
+    assert values == {"a": "confidential"}
+    client.get("/put/a/changed")
+    assert read_with(new)[0] == {"a": "changed"}
+    assert read_with(old)[0] == {}
 
 
 def test_a_client_error_saves(app, client):

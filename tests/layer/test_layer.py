@@ -185,3 +185,11 @@ def test_secrets_come_from_the_settings_then_from_the_framework(caplog: pytest.L
     assert "SECRET_KEY" in caplog.text and "short" not in caplog.text
     with pytest.raises(SettingsError, match="SECRET_KEY"):
         signing_secrets(Settings(), [], named="SECRET_KEY")
+
+
+@pytest.mark.parametrize("empty", ["", None, b""], ids=repr)
+def test_an_empty_fallback_of_the_framework_is_a_problem_that_names_it(empty: Any) -> None:
+    with pytest.raises(SettingsError) as caught:
+        signing_secrets(Settings(), [NEW, OLD, empty], named="SECRET_KEY")
+    assert [problem.path for problem in caught.value.problems] == ["SECRET_KEY fallbacks[1]"]
+    assert signing_secrets(Settings(secret=NEW), [OLD, empty], named="SECRET_KEY") == [NEW]

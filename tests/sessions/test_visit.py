@@ -195,6 +195,25 @@ def test_a_revoked_session_is_not_brought_back_by_a_regeneration_in_flight(run, 
     assert run(index.of_user(room.store, "42")) == []
 
 
+def test_giving_up_forgets_what_was_marked_but_not_that_the_session_ends(run, visit, stored, keys):
+    id = stored({"a": 1})
+    failing = visit(id)
+    failing.login(42)
+    failing.regenerate()
+    assert not failing.give_up()
+    assert run(failing.close(None)).outcome == "unchanged"
+    assert (visit(id).initial, visit(id).user_id) == ({"a": 1}, None)
+
+    leaving = visit(id)
+    leaving.logout()
+    leaving.login(42)
+    leaving.foretell()
+    assert leaving.give_up() and leaving.id is None
+    assert run(leaving.close(None)).outcome == "destroyed"
+    assert (leaving.cookie, keys()) == (Withdraw(), [])
+    assert not leaving.give_up()
+
+
 # Logging in
 
 
@@ -312,6 +331,15 @@ def test_a_user_sees_all_their_sessions_and_nobody_elses(run, room, make_room, s
     (mine,) = [info for info in infos if info.handle == visit.handle]
     assert (mine.user_agent, mine.address) == ("Firefox", "192.0.2.0/24")
     assert mine.created <= mine.last_seen
+
+
+def test_logging_out_leaves_no_trace_in_the_users_list(run, visit, stored, keys):
+    id = stored({"a": 1}, user="42")
+    met = visit(id)
+    met.logout()
+    with count_round_trips() as trips:
+        assert run(met.close({})).outcome == "destroyed"
+    assert (trips.total, keys()) == (1, [])
 
 
 def test_revoking_ends_ones_own_sessions_only(run, room, visit, stored):

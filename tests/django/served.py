@@ -1,0 +1,40 @@
+"""The Django site that gunicorn serves in ``test_servers``; redis-mw is configured by the environment."""
+
+import time
+
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpRequest, JsonResponse
+from django.urls import path
+
+settings.configure(
+    SECRET_KEY="a key of the served site that is long enough",
+    ALLOWED_HOSTS=["*"],
+    INSTALLED_APPS=["redis_mw_django"],
+    MIDDLEWARE=[
+        "redis_mw_django.middleware.RedisMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
+    ],
+    ROOT_URLCONF=__name__,
+    SESSION_ENGINE="redis_mw_django.sessions",
+)
+
+
+def put(request: HttpRequest, name: str) -> JsonResponse:
+    request.session["name"] = name
+    return JsonResponse({"name": name})
+
+
+def read(request: HttpRequest) -> JsonResponse:
+    return JsonResponse(dict(request.session.items()))
+
+
+def slow(request: HttpRequest, value: str) -> JsonResponse:
+    name = request.session["name"]
+    time.sleep(0.1)
+    request.session["slow"] = value
+    return JsonResponse({"value": value, "name": name})
+
+
+urlpatterns = [path("put/<name>/", put), path("read/", read), path("slow/<value>/", slow)]
+app = get_wsgi_application()
