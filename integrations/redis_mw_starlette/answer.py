@@ -46,7 +46,7 @@ class Response:
             return
         try:
             failed = start["status"] >= 500 and not self._save_on_5xx
-            cookie = self._keeper.abandon() if failed else await self._keeper.commit()
+            cookie = await _settled(self._keeper, start["status"], failed=failed)
         except Exception as error:
             self.failure = error
             raise
@@ -72,7 +72,7 @@ class Accept:
     async def send(self, message: Message) -> None:
         if not self.started:
             if message["type"] in ("websocket.accept", "websocket.http.response.start"):
-                await self._commit(message)
+                await self._settle(message)
             self.started, self.failure = True, None
             self._keeper.answered = True
         await self._send(message)
@@ -82,14 +82,24 @@ class Accept:
         if self.failure is not None:
             raise self.failure
 
-    async def _commit(self, message: Message) -> None:
+    async def _settle(self, message: Message) -> None:
         try:
-            cookie = await self._keeper.commit()
+            cookie = await _settled(self._keeper, message.get("status", 101))
         except Exception as error:
             self.failure = error
             raise
         if cookie is not None:
             message["headers"] = with_session(message.get("headers") or (), cookie, vary=False)
+
+
+async def _settled(keeper: Keeper, status: int, *, failed: bool = False) -> SetCookie | None:
+    """Write the session, or give it up; the cookie that the response must carry.
+
+    An error that answers for what could not be written is sent, and does not fail for the same reason once more.
+    """
+    if failed or keeper.abandoned or (keeper.failed and status >= 400):
+        return await keeper.abandon()
+    return await keeper.commit()
 
 
 def with_session(headers: Iterable[Sequence[bytes]], cookie: SetCookie | None, *, vary: bool) -> list[Header]:

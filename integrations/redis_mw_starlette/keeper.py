@@ -16,12 +16,17 @@ FINISH_WITHIN = 1.0
 
 
 class Keeper:
-    """Runs the layer's flows for one connection. ``answered``: its head has been sent, it is too late for a cookie."""
+    """Runs the layer's flows for one connection.
+
+    ``answered``: its head has been sent, it is too late for a cookie. ``failed``: the last attempt to write raised.
+    ``abandoned``: what was changed has been given up.
+    """
 
     def __init__(self, mw: AsyncRedisMW, layer: Layer, exchange: Exchange, visit: Visit) -> None:
         self.visit = visit
         self.answered = False
         self.abandoned = False
+        self.failed = False
         self._driver = mw.driver
         self._layer = layer
         self._exchange = exchange
@@ -48,9 +53,15 @@ class Keeper:
             return self.cookie()
         return (await self._commit()).set_cookie
 
-    def abandon(self) -> SetCookie | None:
-        """Give up what was changed: the request failed. A cookie that was due anyway is still sent."""
+    async def abandon(self) -> SetCookie | None:
+        """Give up what was changed: the request failed. A session that was to end still ends, if Redis is there.
+
+        A cookie that is due anyway is still sent.
+        """
         self.abandoned = True
+        async with self._writing:
+            if self.visit.give_up():
+                _ = await self._driver.run(self._layer.commit(self._exchange, None))
         return self.cookie()
 
     def cookie(self) -> SetCookie | None:
@@ -85,10 +96,12 @@ class Keeper:
 
     async def _commit(self) -> Committed:
         async with self._writing:  # two tasks of a WebSocket may save at once
+            self.failed = True
             committed = await self._driver.run(self._layer.commit(self._exchange, self.session.values_now()))
             if self._exchange.after is not None:
                 self._driver.detach(self._layer.finish(self._exchange), FINISH_WITHIN)
                 self._exchange.after = None
         if committed.respond is not None:
             raise SessionUnavailable(retry_after=committed.respond.retry_after)
+        self.failed = False
         return committed

@@ -21,6 +21,7 @@ from redis_mw.policy.current import CURRENT, Context
 from redis_mw.sessions.room import Room, furnish
 from redis_mw.sessions.visit import Visit
 from redis_mw.settings import Settings
+from redis_mw_starlette import origin
 from redis_mw_starlette.answer import Accept, Response
 from redis_mw_starlette.arguments import (
     HTTPS_ONLY,
@@ -34,9 +35,10 @@ from redis_mw_starlette.arguments import (
 )
 from redis_mw_starlette.faces import Faces
 from redis_mw_starlette.keeper import Keeper
-from redis_mw_starlette.origin import is_foreign
 from redis_mw_starlette.refusal import refuse
 from redis_mw_starlette.scopes import request_of
+
+AROUND = "redis_mw.around"  # where a scope says which of our middlewares it has passed through
 
 OnRefuse = Callable[[Any, Refusal], "responses.Response | Awaitable[responses.Response | None] | None"]
 
@@ -86,6 +88,9 @@ class RedisMiddleware:
         sessions = self._settings.sessions
         self._save_on_5xx = sessions is not None and sessions.save_on_5xx
         self._origins = frozenset(sessions.websocket_origins if sessions is not None else ())
+        # All that decides what a session is here; the cookie's arguments are in the settings by now.
+        signing = [] if self._settings.secret else arguments.secrets
+        self._terms = (self._settings, list(signing), arguments.lifetime_us)
         room = self._room(arguments, mw.events if mw is not None else events_of(self._settings))
         self._layer = Layer(self._settings, room, arguments.session_cookie_of(sessions))
 
@@ -99,24 +104,42 @@ class RedisMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
-        elif scope["type"] not in ("http", "websocket") or "redis_mw" in scope:
-            await self.app(scope, receive, send)  # not ours, or ours already: an application mounted in another
+        elif scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+        elif (outer := scope.get(AROUND)) is not None:
+            self._must_agree(outer)
+            await self.app(scope, receive, send)  # an application mounted in another shares its session
         else:
             await self._connection(scope, receive, send)
 
+    def _must_agree(self, outer: "RedisMiddleware") -> None:
+        """Raise ``SettingsError`` unless the middleware around this one does what this one was told to do."""
+        if outer is not self and outer._terms != self._terms:
+            what = "are not those of the RedisMiddleware around it, and a request has one session"
+            remedy = "give both the same settings and arguments, or leave out the inner RedisMiddleware"
+            raise SettingsError([Problem("settings", what, remedy)])
+
     async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = request_of(scope)
-        cookie = request.cookie(self._layer.cookie.name)
-        exchange = self._layer.begin(request, cookie)
+        cookies = request.cookies(self._layer.cookie.name)
+        exchange = self._layer.begin(request, *cookies)
         visit = exchange.visit
         if visit is None:
             await self._inside(Context(self._faces.here()), scope, receive, send)
-        elif scope["type"] == "websocket" and cookie and not visit.skipped and is_foreign(request, self._origins):
+        elif (
+            scope["type"] == "websocket"
+            and any(cookies)
+            and not visit.skipped
+            and origin.is_foreign(request, self._origins)
+        ):
+            visit.room.store.events.emit("session.rejected", outcome="origin")
+            origin.tell(request)
             await refuse(_forbidden(request.headers.get("accept")), scope, receive, send)
         else:
             await self._with_session(exchange, visit, scope, receive, send)
 
     async def _with_session(self, exchange: Exchange, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
+        keeper: Keeper | None = None
         answer: Response | Accept | None = None
         try:
             mw = self._faces.here()
@@ -128,17 +151,19 @@ class RedisMiddleware:
             await answer.finish()
             keeper.must_be_settled()
         except Exception as error:
+            if keeper is not None:
+                _ = await keeper.abandon()
             # What the session could not do comes first, whatever the application made of it on its way here.
             cause = (answer.failure if answer is not None else None) or error
             if isinstance(cause, Refusal) and (answer is None or not answer.started):
-                await self._refuse(exchange, cause, scope, receive, send)
+                await self._refuse(exchange, cause, scope, receive, send if answer is None else answer.send)
             elif cause is error:
                 raise
             else:
                 raise cause from None
 
     async def _inside(self, context: Context, scope: Scope, receive: Receive, send: Send) -> None:
-        scope["redis_mw"] = context
+        scope["redis_mw"], scope[AROUND] = context, self
         scope.setdefault("state", {})["redis_mw"] = context
         token = CURRENT.set(context)
         try:

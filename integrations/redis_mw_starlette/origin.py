@@ -4,10 +4,15 @@ Browsers send cookies with a handshake from any page and ask nobody, so a foreig
 session. Programs send no Origin, and no cookies they were not given.
 """
 
+import logging
 from collections.abc import Collection
+from itertools import count
 from urllib.parse import SplitResult, urlsplit
 
 from redis_mw.http.request import Request
+
+log = logging.getLogger("redis_mw.sessions")
+_refusals = count()
 
 PORTS = {"http": 80, "https": 443}
 
@@ -29,6 +34,20 @@ def is_foreign(request: Request, allowed: Collection[str]) -> bool:
         return True
     asked = _split(f"{page.scheme}://{request.host.lower()}")
     return asked is None or (page.hostname, _port(page)) != (asked.hostname, _port(asked))
+
+
+def tell(request: Request) -> None:
+    """Log the first refusal of the process: behind a proxy that rewrites Host it is a setting that is missing."""
+    if next(_refusals) == 0:
+        origin = ",".join(request.headers.get_all("origin"))
+        page = _split(origin)
+        log.warning(
+            "a WebSocket was refused: its page is of %.200r (host %.200r) and it asked for the host %.200r; "
+            "if that page is yours, name its origin in sessions.websocket_origins. This is logged once",
+            origin,
+            page.hostname if page is not None else None,
+            request.host,
+        )
 
 
 def _split(url: str) -> SplitResult | None:

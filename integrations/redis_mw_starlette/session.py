@@ -6,6 +6,7 @@ an outage that is one private key, so that nothing takes the session for an empt
 """
 
 from collections.abc import AsyncGenerator, Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Self
 
 from redis_mw.sessions.session import SessionMethods
@@ -155,9 +156,20 @@ class RequestSession(dict[str, Any], SessionMethods):
         self.mark_accessed()
         return super().items()
 
+    # A copy is a plain dict: it may outlive the request, which a session cannot.
+
     def copy(self) -> dict[str, Any]:
         self.mark_accessed()
         return super().copy()
+
+    def __copy__(self) -> dict[str, Any]:
+        return self.copy()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> dict[str, Any]:
+        return deepcopy(self.copy(), memo)
+
+    def __reduce__(self) -> tuple[type[dict[str, Any]], tuple[dict[str, Any]]]:
+        return dict, (self.copy(),)
 
     # Writing
 

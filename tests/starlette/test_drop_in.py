@@ -1,10 +1,13 @@
 """What users of Starlette's own SessionMiddleware rely on."""
 
+import copy
 import json
+import pickle
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from starlette.applications import Starlette
@@ -13,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.testclient import TestClient
 
-from redis_mw import Cookie, Sessions, Settings, replace
+from redis_mw import Cookie, Sessions, Settings, SettingsError, replace
 from redis_mw_starlette import RedisMiddleware
 
 SECRET = "a secret of the tests, long enough"
@@ -340,6 +343,42 @@ def test_a_mounted_application_shares_the_session_also_under_a_middleware_of_its
         assert client.get("/wrapped/x").json() == {"outer": 2, "inner": 2}
     assert trips.awaited == 2
     assert client.get("/show").json() == {"outer": 2, "inner": 2}
+
+
+@pytest.mark.parametrize("which", ["settings", "arguments"])
+def test_a_middleware_inside_another_that_says_something_else_is_an_error_and_not_ignored(
+    client_of: Callable[..., TestClient], redis_mw_settings: Settings, which: str
+) -> None:
+    async def show(request: Request) -> Response:
+        return JSONResponse(request.session)
+
+    other = replace(redis_mw_settings, sessions=Sessions(idle=3600)) if which == "settings" else redis_mw_settings
+    arguments: dict[str, Any] = {"session_cookie": "admin"} if which == "arguments" else {}
+    wrapped = RedisMiddleware(Starlette(routes=[Route("/x", show)]), other, **arguments)
+    client = client_of(Mount("/wrapped", wrapped))
+    with pytest.raises(SettingsError, match="RedisMiddleware around it"):
+        _ = client.get("/wrapped/x")
+    assert client.get("/show").json() == {}
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda session: pickle.loads(pickle.dumps(session))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+def test_a_copy_of_the_session_is_a_plain_dict(
+    client_of: Callable[..., TestClient], copied: Callable[[Any], Any]
+) -> None:
+    async def view(request: Request) -> Response:
+        taken = copied(request.session)
+        assert type(taken) is dict and request.session.accessed and not request.session.modified
+        taken["b"] = 2
+        return JSONResponse([taken, taken["deep"] is dict.__getitem__(request.session, "deep")])
+
+    client = client_of(Route("/view", view))
+    _ = client.post("/put", json={"deep": [1]})
+    assert client.get("/view").json() == [{"deep": [1], "b": 2}, copied is copy.copy]
+    assert client.get("/show").json() == {"deep": [1]}
 
 
 def test_a_middleware_inside_a_mount_alone_works_with_the_path_below_the_mount(redis_mw_settings: Settings) -> None:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from itertools import count
 from typing import Any
 
 import pytest
@@ -12,7 +13,9 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from redis_mw import AsyncRedisMW, SessionClosed, Sessions, SessionUnavailable, Settings, current, replace
+from redis_mw.events import Event
 from redis_mw.testing import count_round_trips, outage
+from redis_mw_starlette import origin
 
 
 async def greet(websocket: WebSocket) -> None:
@@ -250,19 +253,19 @@ ORIGINS = [
 ]
 
 
-@pytest.mark.parametrize(("url", "origin", "welcome"), ORIGINS)
+@pytest.mark.parametrize(("url", "page", "welcome"), ORIGINS)
 def test_a_page_of_another_origin_may_not_use_the_visitors_session(
     client_of: Callable[..., TestClient],
     redis_mw_settings: Settings,
     url: str,
-    origin: str | None,
+    page: str | None,
     welcome: bool,
 ) -> None:
     settings = replace(redis_mw_settings, sessions=Sessions(websocket_origins=["https://listed.example"]))
     base_url = url.replace("ws", "http", 1)
     client = client_of(*SOCKETS, settings=settings, base_url=base_url)
     _ = client.post("/put", json={"a": 1})
-    headers = {} if origin is None else {"origin": origin}
+    headers = {} if page is None else {"origin": page}
     if welcome:
         with client.websocket_connect(f"{url}/greet", headers=headers) as websocket:
             assert websocket.receive_json() == {"a": 1}
@@ -272,6 +275,42 @@ def test_a_page_of_another_origin_may_not_use_the_visitors_session(
             pass
     assert refused.value.status_code == 403
     assert trips.total == 0
+
+
+def test_a_refused_page_is_told_of_by_an_event_each_time_and_a_warning_once(
+    client_of: Callable[..., TestClient],
+    redis_mw_settings: Settings,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(origin, "_refusals", count())
+    heard: list[Event] = []
+    client = client_of(*SOCKETS, settings=replace(redis_mw_settings, on_event=[heard.append]))
+    _ = client.post("/put", json={"a": 1})
+    heard.clear()
+    for _attempt in range(2):
+        with pytest.raises(WebSocketDenialResponse):
+            with client.websocket_connect("/greet", headers={"origin": "https://shop.example:8443"}):
+                pass
+    assert [(event.name, event.outcome) for event in heard] == [("session.rejected", "origin")] * 2
+    (warning,) = [record for record in caplog.records if record.name == "redis_mw.sessions"]
+    for part in ("'https://shop.example:8443'", "'shop.example'", "'testserver'", "sessions.websocket_origins"):
+        assert part in warning.getMessage()
+
+
+def test_planted_junk_does_not_hide_the_session_nor_its_cookie_from_the_check(
+    client_of: Callable[..., TestClient],
+) -> None:
+    client = client_of(*SOCKETS)
+    good = client.post("/put", json={"a": 1}).cookies["session"]
+    client.cookies.clear()
+    for planted in (f"session=junk; session={good}", f"session=; session={good}", f"session={good}; session=junk"):
+        assert client.get("/show", headers={"cookie": planted}).json() == {"a": 1}
+        with client.websocket_connect("/greet", headers={"cookie": planted}) as websocket:
+            assert websocket.receive_json() == {"a": 1}
+        with pytest.raises(WebSocketDenialResponse):
+            with client.websocket_connect("/greet", headers={"cookie": planted, "origin": "http://evil.example"}):
+                pass
 
 
 def test_a_foreign_page_without_a_session_cookie_is_none_of_our_business(client_of: Callable[..., TestClient]) -> None:
