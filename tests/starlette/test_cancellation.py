@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 from redis import Redis
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import Request as StarletteRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from redis_mw import AsyncRedisMW, Settings, replace
+from redis_mw.http.request import Request
+from redis_mw.layer.cookie import SessionCookie
+from redis_mw.layer.layer import Layer
+from redis_mw.sessions.room import furnish
 from redis_mw_starlette import RedisMiddleware
 
 DELAY = 0.03
@@ -61,27 +65,27 @@ def counted(work: Any, point: int, after: float) -> Generator[Any, Any, bool]:
             timer.cancel()
 
 
-async def put(request: Request) -> Response:
+async def put(request: StarletteRequest) -> Response:
     request.session.update(await request.json())
     return JSONResponse(request.session)
 
 
-async def login(request: Request) -> Response:
+async def login(request: StarletteRequest) -> Response:
     request.session.login("42")
     request.session["a"] = 1
     return JSONResponse(request.session)
 
 
-async def logout(request: Request) -> Response:
+async def logout(request: StarletteRequest) -> Response:
     request.session.logout()
     return JSONResponse(request.session)
 
 
-async def show(request: Request) -> Response:
+async def show(request: StarletteRequest) -> Response:
     return JSONResponse(request.session)
 
 
-async def begin_anew(request: Request) -> Response:
+async def begin_anew(request: StarletteRequest) -> Response:
     request.session.logout()
     request.session["a"] = 1
     return JSONResponse(request.session)
@@ -177,6 +181,46 @@ def test_a_request_cut_anywhere_leaves_the_old_session_or_the_new_one_and_nothin
         raise AssertionError("it never came to its end")
 
     assert asyncio.run(main()) >= (1 if path == "/show" else 2)  # open and commit wait at least once each
+
+
+@pytest.mark.parametrize("after", [0.0, MID_REPLY], ids=["as it waits", "with the reply on its way"])
+def test_a_finish_cut_anywhere_leaves_the_new_session_in_its_users_list_and_nothing_broken(
+    redis_mw_settings: Settings, line: Any, after: float
+) -> None:
+    """No request waits for ``finish``; what cuts it is a driver that is closed, or a loop that ends."""
+
+    async def main() -> int:
+        settings = replace(redis_mw_settings, url=line.url)
+        assert settings.sessions is not None
+        async with AsyncRedisMW(settings) as mw:
+            room = furnish(settings, settings.sessions, [settings.secret], mw.events)
+            layer = Layer(settings, room, SessionCookie(name="session"))
+            await mw.ping()
+            own, pinged, cut_short = asyncio.all_tasks(), line.connections, 0
+            for point in range(MOST_POINTS):
+                user = f"user-{point}"
+                first = layer.begin(Request("GET", "/"))
+                first.visit.login(user)
+                cookie = (await mw.driver.run(layer.commit(first, {"a": 1}))).set_cookie
+                second = layer.begin(Request("GET", "/"), cookie.value)
+                _ = await mw.driver.run(layer.open(second, eager=True))
+                second.visit.regenerate()
+                _ = await mw.driver.run(layer.commit(second, second.visit.initial))
+                reached = True
+                task = asyncio.create_task(cut(mw.driver.run(layer.finish(second)), point, after))
+                try:
+                    reached = await task
+                except asyncio.CancelledError:
+                    cut_short += 1
+                await background_is_done(own)
+                listed = [info.handle for info in await mw.sessions.of_user(user)]
+                assert listed == [second.visit.handle]
+                assert line.connections == pinged + 1, "a connection was given up"
+                if not reached:
+                    return cut_short
+        raise AssertionError("it never came to its end")
+
+    assert asyncio.run(main()) >= 1
 
 
 @pytest.mark.parametrize("after", [0.0, MID_REPLY], ids=["as it connects", "in the middle of connecting"])
