@@ -4,9 +4,10 @@ A scalar is written as ``{"~tag": "text"}``. ``tags`` refuses a text that would 
 two encodings and change detection may compare bytes.
 """
 
+import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -14,6 +15,7 @@ from uuid import UUID
 import msgspec
 
 FOLD: Final = " fold=1"
+TINY_OFFSET: Final = re.compile(r"([+-])00:00:00\.(\d{6})(?: fold=1)?$", re.ASCII)
 
 
 class Scalar(msgspec.Struct, frozen=True, gc=False):
@@ -43,11 +45,17 @@ def _write_moment(value: datetime | time) -> str:
 
 
 def _read_datetime(text: str) -> datetime:
-    return datetime.fromisoformat(text.removesuffix(FOLD)).replace(fold=text.endswith(FOLD))
+    return datetime.fromisoformat(text.removesuffix(FOLD)).replace(fold=text.endswith(FOLD), **_tiny_offset(text))
 
 
 def _read_time(text: str) -> time:
-    return time.fromisoformat(text.removesuffix(FOLD)).replace(fold=text.endswith(FOLD))
+    return time.fromisoformat(text.removesuffix(FOLD)).replace(fold=text.endswith(FOLD), **_tiny_offset(text))
+
+
+def _tiny_offset(text: str) -> dict[str, Any]:
+    """The time zone of an offset below a second, which CPython's ``fromisoformat`` takes for UTC."""
+    found = TINY_OFFSET.search(text)
+    return {} if found is None else {"tzinfo": timezone(timedelta(microseconds=int(found[1] + found[2])))}
 
 
 def _write_timedelta(value: timedelta) -> str:

@@ -98,6 +98,14 @@ def test_any_nesting_of_supported_values_survives_with_its_types(value: object) 
     assert same(decode(encode(value, "key")), value)
 
 
+@pytest.mark.parametrize("us", [1, -1, 999_999, -999_999, 1_000_001])
+def test_an_offset_of_less_than_a_second_survives(us: int) -> None:
+    zone = timezone(timedelta(microseconds=us))
+    for value in (time(0, 0, tzinfo=zone), time(1, 2, 3, 4, tzinfo=zone, fold=1), datetime(2020, 1, 1, tzinfo=zone)):
+        read = decode(encode(value, "key"))
+        assert same(read, value) and isinstance(read, (time, datetime)) and read.utcoffset() == value.utcoffset()
+
+
 @settings(deadline=None)
 @given(supported)
 def test_encoding_what_was_decoded_gives_the_same_bytes(value: object) -> None:
