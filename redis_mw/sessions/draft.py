@@ -29,15 +29,9 @@ class Draft(msgspec.Struct, frozen=True):
     own_idle_us: int | None
     agent: Callable[[], Agent]
 
-    def without(self, record: Record) -> "Draft":
-        """This, with nothing that was only read: a session that ended must not live on in another one."""
-        fields = {key: plain for key, plain in self.fields.items() if record.fields.get(key) != plain}
-        return msgspec.structs.replace(self, fields=fields)
-
-    def changes(self, record: Record) -> Changes:
-        """What has to be written so that ``record`` becomes this."""
-        own_idle_us = None if self.own_idle_us == record.meta.own_idle_us else self.own_idle_us
-        return self._compared(record.fields, record.meta.birth, own_idle_us)
+    def differs(self, record: Record) -> bool:
+        """Whether anything has to be written so that ``record`` becomes this."""
+        return self.fields != record.fields or self._own_idle_us(record) is not None
 
     def check(self) -> None:
         """Raise ``SessionTooLarge`` if this is more than the settings allow."""
@@ -59,7 +53,7 @@ class Draft(msgspec.Struct, frozen=True):
     def save(self, record: Record, *, keep_empty: bool) -> Flow[Record | Saved]:
         """Write the difference to ``record``. Where nothing is left, the session ends, unless ``keep_empty``."""
         self.check()
-        changes = self.changes(record)
+        changes = self._changes(record)
         end_if_empty = not keep_empty and not self.fields
         saved = yield from self.room.store.save(record.name, changes, meta=record.meta, end_if_empty=end_if_empty)
         return self._recorded(saved, record.meta, begins=False)
@@ -70,7 +64,7 @@ class Draft(msgspec.Struct, frozen=True):
         quota = yield from self._quota(user if bind else None, record.name if user == record.meta.user else None)
         if isinstance(quota, Away):
             return quota
-        changes = self.changes(record)
+        changes = self._changes(record)
         if bind and user is not None:
             changes = self._signed(changes, record.meta.birth)
         word = ("-" if user is None else "+" + user) if bind else "="
@@ -80,6 +74,12 @@ class Draft(msgspec.Struct, frozen=True):
             record.name, name_of(id), changes, word, meta=record.meta, grace=grace, quota=quota
         )
         return self._recorded(saved, msgspec.structs.replace(record.meta, user=user), begins=word[0] == "+")
+
+    def _changes(self, record: Record) -> Changes:
+        return self._compared(record.fields, record.meta.birth, self._own_idle_us(record))
+
+    def _own_idle_us(self, record: Record) -> int | None:
+        return None if self.own_idle_us == record.meta.own_idle_us else self.own_idle_us
 
     def _compared(self, before: Mapping[str, bytes], birth: str, own_idle_us: int | None) -> Changes:
         codec, context = self.room.store.codec, birth.encode()

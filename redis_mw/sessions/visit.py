@@ -74,6 +74,7 @@ class Visit:
         self._data_user: str | None = None
         self._objects: Mapping[str, Any] = {}
         self._settled: Mapping[str, bytes] = {}
+        self._left_behind: Mapping[str, bytes] = {}
 
     # What the handler may know
 
@@ -180,11 +181,12 @@ class Visit:
         self.loaded = True
         if isinstance(loaded, Record):
             try:
-                self._take(loaded)
+                values = {key: self.room.store.codec.to_value(plain) for key, plain in loaded.fields.items()}
             except DamagedValue as error:
                 self.room.store.events.emit("session.damaged", outcome=str(error), session=loaded.name[8:24])
             else:
                 self.id = id
+                self._take(loaded, values)
                 slides = bool(loaded.meta.own_idle_us or self.room.lifetime_us)
                 if (loaded.renewed and slides) or (self.stale and not loaded.read_only):
                     self._issue(loaded)
@@ -221,7 +223,7 @@ class Visit:
         fields = self._encoded(data)
         closed = yield from self._close(data, fields, keep_empty)
         if closed.outcome not in ("away", "refused"):
-            self._settled = fields
+            self._settled = self._taken_along(fields)
         if closed.outcome == "conflict":
             self._forget_marks()
         return closed
@@ -237,7 +239,13 @@ class Visit:
 
     def _encoded(self, data: Mapping[str, object]) -> dict[str, bytes]:
         before = self.record.fields if self.record is not None else {}
-        return encoded(data, self.room.store.codec, self._objects, before)
+        return self._taken_along(encoded(data, self.room.store.codec, self._objects, before))
+
+    def _taken_along(self, fields: dict[str, bytes]) -> dict[str, bytes]:
+        """Without what belongs to a session that ended: the handler may still hold it, the new session must not."""
+        if not self._left_behind:
+            return fields
+        return {key: plain for key, plain in fields.items() if self._left_behind.get(key) != plain}
 
     def _forget_marks(self) -> None:
         self.logging_in, self.regenerating, self.own_idle_us, self._next_id = None, False, None, None
@@ -251,15 +259,15 @@ class Visit:
         draft = Draft(self.room, fields, self.own_idle_us, self.agent)
         record = self.record
         if record is None:
-            return (yield from self._begin(draft, user if bind else None, keep_empty))
-        if not (draft.changes(record) or bind or self.regenerating):
+            return (yield from self._begin(draft, data, user if bind else None, keep_empty))
+        if not (draft.differs(record) or bind or self.regenerating):
             return Closed("unchanged")
         if record.read_only and not (bind and user is not None):
             self.room.store.events.emit("session.conflict", outcome="old", session=record.name[8:24])
             return Closed("conflict")
         if bind or self.regenerating:
-            return (yield from self._rename(draft, record, user, bind))
-        return self._closed((yield from draft.save(record, keep_empty=keep_empty)), "saved")
+            return (yield from self._rename(draft, data, record, user, bind))
+        return self._closed((yield from draft.save(record, keep_empty=keep_empty)), "saved", data)
 
     def _binding(self, data: Mapping[str, object]) -> tuple[str | None, bool]:
         """The user the session belongs to from now on, and whether that has to be written."""
@@ -271,7 +279,7 @@ class Visit:
             return in_data, in_data != before
         return before, False
 
-    def _begin(self, draft: Draft, user: str | None, keep_empty: bool) -> Flow[Closed]:
+    def _begin(self, draft: Draft, data: Mapping[str, object], user: str | None, keep_empty: bool) -> Flow[Closed]:
         """Nothing is stored yet, or the old session was ended: end that one and create a new one, as far as needed."""
         ending: Flow[bool | Away] = done(False)
         if self._ending is not None:
@@ -288,9 +296,11 @@ class Visit:
             self._ending, self._ending_user, self.cookie = None, None, Withdraw()
             if saved is None:
                 return Closed("destroyed")
-        return Closed("unchanged") if saved is None else self._closed(saved, "created")
+        return Closed("unchanged") if saved is None else self._closed(saved, "created", data)
 
-    def _rename(self, draft: Draft, record: Record, user: str | None, bind: bool) -> Flow[Closed]:
+    def _rename(
+        self, draft: Draft, data: Mapping[str, object], record: Record, user: str | None, bind: bool
+    ) -> Flow[Closed]:
         """Move the session to a new id, with a new user or the same."""
         id, before = self.foretell(), record.meta.user
         saved = yield from draft.rename(record, id, user, bind=bind, grace=self.grace)
@@ -299,18 +309,19 @@ class Visit:
             # just proved who they are gets a session of their own. What the other one held goes along only if it was
             # moved, not ended, and was nobody else's.
             if saved.reason != "old" or before not in (None, user):
-                draft = draft.without(record)
+                self._left_behind = record.fields
+                draft = msgspec.structs.replace(draft, fields=self._taken_along(dict(draft.fields)))
             self.record, self.id, self._next_id = None, id, None
-            return (yield from self._begin(draft, user, False))
+            return (yield from self._begin(draft, data, user, False))
         self.id = id if isinstance(saved, Record) else self.id
-        closed = self._closed(saved, "regenerated")
+        closed = self._closed(saved, "regenerated", data)
         if isinstance(saved, Record) and before is not None:
             delist = self.room.store.commands.delist(before, [record.name])
             return msgspec.structs.replace(closed, after=lambda: one(delist))
         return closed
 
-    def _closed(self, saved: Record | Saved, outcome: Wrote) -> Closed:
-        """Take over what was written, so that the visit can go on and be closed again."""
+    def _closed(self, saved: Record | Saved, outcome: Wrote, data: Mapping[str, object]) -> Closed:
+        """Take over what was written of ``data``, so that the visit can go on and be closed again."""
         match saved:
             case Away():
                 return Closed("away", saved)
@@ -325,7 +336,7 @@ class Visit:
                 return Closed("destroyed")
             case Record():
                 self.loaded = True
-                self._take(saved)
+                self._take(saved, {key: value for key, value in data.items() if key in saved.fields})
                 self._forget_marks()
                 if outcome != "saved" or saved.meta.own_idle_us or self.room.lifetime_us:
                     self._issue(saved)
@@ -333,9 +344,9 @@ class Visit:
             case Written():
                 raise AssertionError("a draft gives a record for what it wrote")
 
-    def _take(self, record: Record) -> None:
-        """``record`` is how the session stands in Redis; raises ``DamagedValue``."""
-        self.initial = {key: self.room.store.codec.to_value(plain) for key, plain in record.fields.items()}
+    def _take(self, record: Record, values: dict[str, Any]) -> None:
+        """``record`` is how the session stands in Redis, ``values`` what its fields mean."""
+        self.initial = values
         self.record, self._settled, self._objects = record, record.fields, dict(self.initial)
         self._data_user = self.room.user_in(self.initial)
 

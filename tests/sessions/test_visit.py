@@ -280,6 +280,21 @@ def test_a_login_in_flight_brings_nothing_of_an_ended_session_back(run, room, vi
     assert (there.initial, there.user_id) == ({"new": 1}, "bob")
 
 
+def test_nor_does_a_second_save_of_the_same_request(run, room, visit, stored):
+    id = stored({"medical": "private", "shared": 1}, user="alice")
+    slow = visit(id)
+    run(index.revoke_user(room.store, "alice"))
+    slow.login("bob")
+    data = {**slow.initial, "new": 1}
+    run(slow.close(data))
+    assert not slow.pending(data)
+    data["shared"] = 2
+    assert slow.pending(data)
+    run(slow.close(data))
+    assert visit(slow.id).initial == {"new": 1, "shared": 2}
+    assert not slow.pending(data)
+
+
 def test_a_login_beside_another_users_login_takes_nothing_of_theirs(run, visit, stored):
     id = stored({"medical": "private"}, user="alice")
     first, second = visit(id), visit(id)
@@ -599,6 +614,22 @@ def test_encrypted_values_are_unreadable_in_redis_and_survive_a_change_of_key(
     assert visit(id, new).initial == {"card": "confidential", "b": 2}
     foreign = visit(id, make_room(encryption_keys=KEYS[1:]))
     assert (foreign.id, foreign.initial) == (None, {})
+
+
+def test_a_save_seals_each_changed_value_once_and_a_read_none(run, make_room, visit, stored, monkeypatch):
+    room = make_room(encryption_keys=KEYS)
+    id = stored({"a": 1, "b": 2}, in_room=room)
+    met = visit(id, room)
+    sealed: list[str] = []
+    seal = room.store.codec.seal
+
+    def counting(plain: bytes, context: bytes, field: str) -> bytes:
+        sealed.append(field)
+        return seal(plain, context, field)
+
+    monkeypatch.setattr(room.store.codec, "seal", counting)
+    assert run(met.close(dict(met.initial))).outcome == "unchanged" and sealed == []
+    assert run(met.close({"a": 1, "b": 3})).outcome == "saved" and sealed == [".b"]
 
 
 def test_values_written_before_encryption_was_switched_on_are_read(run, make_room, visit, stored):
