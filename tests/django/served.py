@@ -20,9 +20,9 @@ settings.configure(
 )
 
 
-def put(request: HttpRequest, name: str) -> JsonResponse:
-    request.session["name"] = name
-    return JsonResponse({"name": name})
+def put(request: HttpRequest, key: str, value: str) -> JsonResponse:
+    request.session[key] = value
+    return JsonResponse({key: value})
 
 
 def read(request: HttpRequest) -> JsonResponse:
@@ -31,10 +31,10 @@ def read(request: HttpRequest) -> JsonResponse:
 
 def slow(request: HttpRequest, value: str) -> JsonResponse:
     name = request.session["name"]
-    time.sleep(0.1)
+    time.sleep(0.2)
     request.session["slow"] = value
     return JsonResponse({"value": value, "name": name})
 
 
-urlpatterns = [path("put/<name>/", put), path("read/", read), path("slow/<value>/", slow)]
+urlpatterns = [path("put/<key>/<value>/", put), path("read/", read), path("slow/<value>/", slow)]
 app = get_wsgi_application()

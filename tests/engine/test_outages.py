@@ -1,40 +1,21 @@
 """How both drivers reach a server, and what it costs when there is none: on threads, on asyncio, on uvloop."""
 
 import logging
-import time
 from collections.abc import Callable
-from hashlib import sha1
 from pathlib import Path
 from typing import Any
 
 import pytest
+from by_hand import command, scripted, until
 
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.events import Event
-from redis_mw.flows import Argument, Command, Flow, Role, Script, one, send
+from redis_mw.flows import Flow, one, send
 
 EngineOf = Callable[..., Any]
 
 SHORT = {"sessions": {"patience": 0.3}, "locks": {"patience": 0.3}, "idempotency": {"patience": 0.3}}
 """A firm class that gives up soon."""
-
-
-def command(
-    *words: Argument, role: Role = "default", patience: float = 5.0, wakes: tuple[str, ...] = ()
-) -> Command[Any]:
-    return Command(words, lambda reply: reply, role=role, patience_us=int(patience * 1_000_000), wakes=wakes)
-
-
-def scripted(text: str, *args: Argument, keys: tuple[str, ...] = ()) -> Command[Any]:
-    return Command(args, lambda reply: reply, keys=keys, script=Script("test", text, sha1(text.encode()).hexdigest()))
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a server or another thread; the bound is only there to end a broken test."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.005)
 
 
 # How it gets there.

@@ -1,36 +1,17 @@
 """What both drivers do alike, written once: on threads, on asyncio, on uvloop, against real servers."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from hashlib import sha1
 from typing import Any
 
 import pytest
+from by_hand import command, scripted, until
 
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.events import Event
-from redis_mw.flows import Argument, Batch, Command, Flow, Role, Script, Wait, Woken, one, send, together
+from redis_mw.flows import Batch, Flow, Wait, Woken, one, send, together
 
 EngineOf = Callable[..., Any]
-
-
-def command(
-    *words: Argument, role: Role = "default", patience: float = 5.0, wakes: tuple[str, ...] = ()
-) -> Command[Any]:
-    return Command(words, lambda reply: reply, role=role, patience_us=int(patience * 1_000_000), wakes=wakes)
-
-
-def scripted(text: str, *args: Argument, keys: tuple[str, ...] = ()) -> Command[Any]:
-    return Command(args, lambda reply: reply, keys=keys, script=Script("test", text, sha1(text.encode()).hexdigest()))
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for a server or another thread; the bound is only there to end a broken test."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.005)
 
 
 def queued(channel: str, seconds: float = 30.0) -> Flow[Woken | None]:
