@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from by_hand import until
 
 from redis_mw.engine.resp import NOTHING
 from redis_mw.engine.sync import SyncDriver
@@ -23,14 +24,6 @@ def raw(
     *words: str | int | bytes, role: Role = "default", patience: float = 1.0, wakes: tuple[str, ...] = ()
 ) -> Command[Any]:
     return Command(words, lambda reply: reply, role=role, patience_us=int(patience * 1_000_000), wakes=wakes)
-
-
-def until(condition: Callable[[], bool], what: str) -> None:
-    """Wait for another thread or process; the bound is only there to end a broken test."""
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end, what
-        time.sleep(0.005)
 
 
 def test_threads_get_their_own_replies_and_no_more_connections_than_allowed(valkey: Any, driver_of: DriverOf) -> None:
