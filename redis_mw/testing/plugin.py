@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from redis_mw.settings import Settings
 
 SECRET = "for tests only, known to everybody"
+PATIENCE = 10.0
 
 
 @pytest.fixture(scope="session")
@@ -32,11 +33,25 @@ def redis_mw_url() -> Iterator[str]:
 
 @pytest.fixture
 def redis_mw_settings(redis_mw_url: str) -> "Iterator[Settings]":
-    """Settings with a prefix that no other test or parallel worker has; its keys are dropped when the test is over."""
-    from redis_mw.settings import Settings
+    """Settings with a prefix that no other test or parallel worker has; its keys are dropped when the test is over.
+
+    They wait for the server much longer than an application should: a busy machine that stands still for a moment is
+    no outage. A test of what an outage does takes ``outage()``, or sets a patience of its own.
+    """
+    from redis_mw.settings import Idempotency, Locks, Sessions, Settings
     from redis_mw.testing.servers import drop_keys
 
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    settings = Settings(url=redis_mw_url, prefix=f"test-{worker}-{uuid4().hex[:12]}", secret=SECRET)
+    settings = Settings(
+        url=redis_mw_url,
+        prefix=f"test-{worker}-{uuid4().hex[:12]}",
+        secret=SECRET,
+        warm_up=PATIENCE,
+        connect_within=PATIENCE,
+        patience=PATIENCE,
+        sessions=Sessions(patience=PATIENCE),
+        locks=Locks(patience=PATIENCE),
+        idempotency=Idempotency(patience=PATIENCE),
+    )
     yield settings
     _ = drop_keys(redis_mw_url, settings.prefix)
