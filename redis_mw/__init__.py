@@ -1,6 +1,6 @@
 """redis-mw: the request layer for Python web applications on Redis.
 
-Sessions, and the ground that response caching, rate limits and request locks will stand on: one core of flows, two
+Sessions, rate limits, and the ground that response caching and request locks will stand on: one core of flows, two
 drivers, three frameworks. Start at ``RedisMW`` and ``Settings``; the integrations are packages of their own
 (``redis_mw_starlette``, ``redis_mw_django``, ``redis_mw_flask``).
 """
@@ -9,10 +9,12 @@ from redis_mw.errors import (
     CannotEncode,
     CommandError,
     LayerMissing,
+    LimitExceeded,
     MissingExtra,
     PolicyError,
     RedisMWError,
     RedisUnavailable,
+    Refused,
     SessionClosed,
     SessionLimitReached,
     SessionTooLarge,
@@ -22,7 +24,10 @@ from redis_mw.errors import (
 from redis_mw.events import Event
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.sync import RedisMW
+from redis_mw.limits.fields import EXPOSED as EXPOSE_HEADERS
+from redis_mw.limits.verdict import Explanation, Verdict
 from redis_mw.policy.current import Context, current
+from redis_mw.policy.decorators import limited
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.settings import (
     Cache,
@@ -42,6 +47,7 @@ from redis_mw.settings import (
 )
 
 __all__ = [
+    "EXPOSE_HEADERS",
     "AsyncRedisMW",
     "Cache",
     "Cached",
@@ -50,10 +56,12 @@ __all__ = [
     "Context",
     "Cookie",
     "Event",
+    "Explanation",
     "Idempotency",
     "Idempotent",
     "LayerMissing",
     "Limit",
+    "LimitExceeded",
     "Limits",
     "Lock",
     "Locks",
@@ -62,6 +70,7 @@ __all__ = [
     "RedisMW",
     "RedisMWError",
     "RedisUnavailable",
+    "Refused",
     "Rule",
     "SessionClosed",
     "SessionInfo",
@@ -72,6 +81,8 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Strikes",
+    "Verdict",
     "current",
+    "limited",
     "replace",
 ]

@@ -5,7 +5,11 @@ without reading a message. Two of them, ``CommandError`` and ``RedisUnavailable`
 hands them to the flow they belong to instead of raising them (see ``flows``).
 """
 
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from redis_mw.limits.verdict import Verdict
 
 
 class RedisMWError(Exception):
@@ -117,5 +121,29 @@ class CannotEncode(RedisMWError, TypeError):
         super().__init__(f"{path}: a value of type {type} cannot be stored" + (f"; {remedy}" if remedy else ""))
 
 
-Refusal: TypeAlias = SessionUnavailable | RedisUnavailable | SessionLimitReached
+class Refused(RedisMWError):
+    """The layer does not let a request pass: answered with ``status``, and ``Retry-After`` unless that is None.
+
+    ``problem`` are the members of the problem details (RFC 9457) of the answer: ``type``, ``title``, ``detail`` and
+    what the kind of refusal adds.
+    """
+
+    def __init__(self, status: int, retry_after: float | None, problem: Mapping[str, Any]) -> None:
+        self.status = status
+        self.retry_after = retry_after
+        self.problem = problem
+        super().__init__(str(problem.get("detail") or problem.get("title") or status))
+
+
+class LimitExceeded(Refused):
+    """A rate limit is used up, or the client is banned or on the deny list; ``verdicts`` are those of the request."""
+
+    def __init__(
+        self, status: int, retry_after: float | None, problem: Mapping[str, Any], verdicts: "Sequence[Verdict]" = ()
+    ) -> None:
+        self.verdicts = tuple(verdicts)
+        super().__init__(status, retry_after, problem)
+
+
+Refusal: TypeAlias = SessionUnavailable | RedisUnavailable | SessionLimitReached | Refused
 """What is no bug but an answer, of this ``status``, unless the application handles it."""

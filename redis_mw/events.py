@@ -19,6 +19,11 @@ EventName: TypeAlias = Literal[
     "session.revoked",
     "session.rejected",
     "session.damaged",
+    "limit.allowed",
+    "limit.denied",
+    "limit.shadow",
+    "limit.degraded",
+    "limit.ban",
     "redis.unavailable",
     "redis.recovered",
 ]

@@ -55,7 +55,7 @@ class RedisMiddleware:
                 return cast(HttpResponseBase, self.get_response(request))
             opened = arrival.application.run(self._open(arrival)) if _required(arrival) else Proceed()
             if isinstance(opened, Respond):
-                return refusal(request, SessionUnavailable(retry_after=opened.retry_after))
+                return refusal(request, opened.refusal)
             response = cast(HttpResponseBase, self.get_response(request))
             session = _session_of(request)
             if session is not None and _saves_errors(arrival, response, session):
@@ -73,7 +73,7 @@ class RedisMiddleware:
                 return await cast(Awaitable[HttpResponseBase], self.get_response(request))
             opened = await arrival.application.arun(self._open(arrival)) if _required(arrival) else Proceed()
             if isinstance(opened, Respond):
-                return refusal(request, SessionUnavailable(retry_after=opened.retry_after))
+                return refusal(request, opened.refusal)
             response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
             session = _session_of(request)
             if session is not None and _saves_errors(arrival, response, session):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from redis_mw.errors import SessionClosed, SessionUnavailable
+from redis_mw.errors import SessionClosed
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.http.cookies import SetCookie
 from redis_mw.layer.exchange import Committed, Exchange, Respond
@@ -39,7 +39,7 @@ class Keeper:
         if visit.id is not None:
             opened = await mw.driver.run(layer.open(exchange, eager=True))
             if isinstance(opened, Respond):
-                raise SessionUnavailable(retry_after=opened.retry_after)
+                raise opened.refusal
         return cls(mw, layer, exchange, visit)
 
     def must_be_open(self, what: str) -> None:
@@ -102,6 +102,6 @@ class Keeper:
                 self._driver.detach(self._layer.finish(self._exchange), FINISH_WITHIN)
                 self._exchange.after = None
         if committed.respond is not None:
-            raise SessionUnavailable(retry_after=committed.respond.retry_after)
+            raise committed.respond.refusal
         self.failed = False
         return committed

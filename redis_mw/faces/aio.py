@@ -7,8 +7,11 @@ from typing import Self
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.answers import told
+from redis_mw.faces.limits import AsyncLimits
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
+from redis_mw.limits.room import Room as LimitRoom
+from redis_mw.limits.room import limits_of
 from redis_mw.sessions import index
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.sessions.room import Room, furnish
@@ -41,10 +44,22 @@ class AsyncRedisMW:
     With ``connect="eager"`` in the settings ``async with`` raises ``RedisUnavailable`` if there is no server.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, limits: LimitRoom | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
         self.events = events_of(self.settings)
+        self._limits = limits
         self.driver = AsyncDriver(self.settings, self.events)
+
+    @cached_property
+    def limits(self) -> AsyncLimits:
+        """Rate limits asked by code; raises ``SettingsError`` where the settings turn limits off.
+
+        An integration shares its room here, so that one process has one memory of its limits.
+        """
+        room = self._limits or limits_of(self.settings, self.events)
+        if room is None:
+            raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
+        return AsyncLimits(self.driver, room)
 
     @cached_property
     def sessions(self) -> AsyncSessions:
@@ -56,7 +71,7 @@ class AsyncRedisMW:
     @cached_property
     def sync(self) -> RedisMW:
         """The face for code that runs in threads (a plain ``def`` endpoint); it has connections of its own."""
-        return RedisMW(self.settings)
+        return RedisMW(self.settings, limits=self._limits)
 
     async def ping(self) -> None:
         """Return when the server answers; raises ``RedisUnavailable``."""

@@ -7,7 +7,10 @@ from typing import Self
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.answers import told
+from redis_mw.faces.limits import SyncLimits
 from redis_mw.faces.listening import events_of
+from redis_mw.limits.room import Room as LimitRoom
+from redis_mw.limits.room import limits_of
 from redis_mw.sessions import index
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.sessions.room import Room, furnish
@@ -40,10 +43,22 @@ class RedisMW:
     ``connect="eager"`` in the settings raises ``RedisUnavailable`` here if there is no server.
     """
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, limits: LimitRoom | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
         self.events = events_of(self.settings)
+        self._limits = limits
         self.driver = SyncDriver(self.settings, self.events)
+
+    @cached_property
+    def limits(self) -> SyncLimits:
+        """Rate limits asked by code; raises ``SettingsError`` where the settings turn limits off.
+
+        An integration shares its room here, so that one process has one memory of its limits.
+        """
+        room = self._limits or limits_of(self.settings, self.events)
+        if room is None:
+            raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
+        return SyncLimits(self.driver, room)
 
     @cached_property
     def sessions(self) -> SyncSessions:

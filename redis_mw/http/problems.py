@@ -1,5 +1,7 @@
 """Refusals as bodies: problem details (RFC 9457), or a plain text for those who would rather read one."""
 
+from typing import Any
+
 import msgspec
 
 JSON = "application/problem+json"
@@ -7,14 +9,18 @@ TEXT = "text/plain; charset=utf-8"
 
 
 def problem(
-    status: int, title: str, *, detail: str = "", type: str = "about:blank", accept: str | None = None
+    status: int, title: str, *, detail: str = "", type: str = "about:blank", accept: str | None = None, **members: Any
 ) -> tuple[str, bytes]:
-    """The content type and the body. ``accept`` is the request's Accept field; JSON unless it prefers text."""
+    """The content type and the body. ``accept`` is the request's Accept field; JSON unless it prefers text.
+
+    ``members`` are what a type of problem has of its own; a text leaves them out.
+    """
     if accept is not None and prefers_text(accept):
         return TEXT, f"{status} {title}\n{detail}\n".encode() if detail else f"{status} {title}\n".encode()
-    body: dict[str, str | int] = {"type": type, "title": title, "status": status}
+    body: dict[str, Any] = {"type": type, "title": title, "status": status}
     if detail:
         body["detail"] = detail
+    body.update(members)
     return JSON, msgspec.json.encode(body)
 
 

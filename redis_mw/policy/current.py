@@ -1,25 +1,47 @@
-"""The request being answered, for code that was not handed it: a context variable that the integration fills."""
+"""The request being answered, for code that was not handed it: context variables that the integration fills."""
 
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
 from redis_mw.errors import LayerMissing
+from redis_mw.policy.marks import Placed
+
+MISSING = "no request of a mounted redis-mw layer is being answered here; mount RedisMiddleware or RedisExtension"
 
 
 class Context(msgspec.Struct, frozen=True):
     """What redis-mw has for the current request.
 
     ``mw`` is the direct face of the integration's colour (``AsyncRedisMW`` under ASGI, else ``RedisMW``), ``session``
-    the framework's own session object, or None where sessions are off.
+    the framework's own session object, or None where sessions are off, ``limits`` the request's rate limits.
     """
 
     mw: Any
     session: Any = None
+    limits: Any = None
+
+    @property
+    def verdicts(self) -> tuple[Any, ...]:
+        """What the rate limits said of this request, a ``Verdict`` each; empty where none holds."""
+        return self.limits.verdicts if self.limits is not None else ()
+
+
+class Gate(Protocol):
+    """Enforces a mark for the current request, once, if it was not seen before the view was called."""
+
+    def hold(self, placed: Placed) -> None:
+        """For views that run in threads. Raises ``Refused`` where the request must not pass."""
+        ...
+
+    async def ahold(self, placed: Placed) -> None:
+        """For views that run on the event loop."""
+        ...
 
 
 CURRENT: ContextVar[Context] = ContextVar("redis_mw.current")
+GATE: ContextVar[Gate] = ContextVar("redis_mw.gate")
 
 
 def current() -> Context:
@@ -27,6 +49,12 @@ def current() -> Context:
     try:
         return CURRENT.get()
     except LookupError:
-        raise LayerMissing(
-            "no request of a mounted redis-mw layer is being answered here; mount RedisMiddleware or RedisExtension"
-        ) from None
+        raise LayerMissing(MISSING) from None
+
+
+def gate() -> Gate:
+    """The gate of the request being answered; raises ``LayerMissing`` outside of one."""
+    try:
+        return GATE.get()
+    except LookupError:
+        raise LayerMissing(f"a decorated view was called, but {MISSING}") from None

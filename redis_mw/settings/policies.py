@@ -9,13 +9,14 @@ from typing import Annotated, ClassVar, Literal, TypeAlias, cast
 
 import msgspec
 
-from redis_mw.errors import Problem
+from redis_mw.errors import Problem, SettingsError
 from redis_mw.settings.defaults import DefaultFlag, DefaultText
 from redis_mw.settings.durations import microseconds
 from redis_mw.settings.must import Count, CountOrZero, Fraction, Must, NotNegative, Positive, between
 from redis_mw.settings.part import Part
 from redis_mw.settings.paths import PathPattern
-from redis_mw.settings.rates import By, Counted, Name, Rate
+from redis_mw.settings.rates import By, Cost, Counted, Name, Rate, RateText, parse_rate
+from redis_mw.settings.reading import Reader
 from redis_mw.settings.texts import Method, Token
 
 Refusal: TypeAlias = Annotated[int, Must(between(400, 599))]
@@ -37,7 +38,7 @@ class Strikes(Part, frozen=True, kw_only=True):
 
 # What may be given without its name stands in a base of its own: msgspec's kw_only holds for the fields of one class.
 class _Rated(Part, frozen=True):
-    rate: Rate
+    rate: RateText
 
 
 class Limit(_Rated, frozen=True, kw_only=True):
@@ -47,7 +48,7 @@ class Limit(_Rated, frozen=True, kw_only=True):
 
     name: Token | None = None
     by: By | Sequence[By] = "client"
-    cost: Count = 1
+    cost: Cost = 1
     algorithm: Literal["sliding", "gcra", "fixed", "concurrency"] = "sliding"
     burst: Count | None = None
     strict: bool = False
@@ -59,6 +60,71 @@ class Limit(_Rated, frozen=True, kw_only=True):
     strikes: Strikes | None = None
     lease: CountOrZero = 0
     status: Refusal = 429
+
+    @property
+    def fixed_rate(self) -> Rate | None:
+        """What the rate says; None where a callable says it for each request."""
+        rate: object = self.rate
+        return parse_rate(rate) if isinstance(rate, str) and not rate.startswith("call:") else None
+
+    def checked(self, path: str) -> "Limit":
+        """The same with its fields checked as those of ``Settings`` are; SettingsError lists what is wrong."""
+        reader = Reader()
+        limit = reader.read(Limit, self, path)
+        if reader.problems:
+            raise SettingsError(reader.problems)
+        return cast(Limit, limit)
+
+    @property
+    def conditional(self) -> bool:
+        """Whether what a request costs is known only by its response."""
+        return self.count != "all"
+
+    def contradictions(self, path: str) -> Iterator[Problem]:
+        rate, rated = self.fixed_rate, self.algorithm == "gcra"
+        if not self.by and not isinstance(self.by, str):
+            yield Problem(f"{path}.by", "is empty", 'give what it counts by; "global" counts all together')
+        if self.strict and not rated:
+            yield Problem(f"{path}.strict", "is for gcra only", "leave it out: the others are never above the rate")
+        if self.burst is None and rated:
+            yield Problem(f"{path}.burst", "is missing", "say how many may come at once under gcra")
+        if self.burst is not None and not rated:
+            yield Problem(f"{path}.burst", "is for gcra only", 'leave it out, or set algorithm="gcra"')
+        if self.lease and (self.algorithm not in ("sliding", "fixed") or self.conditional or self.strikes):
+            yield Problem(f"{path}.lease", "needs to know that what is taken counts", "leave out lease or the others")
+        if rate is not None:
+            yield from self.against(path, rate)
+
+    def against(self, path: str, rate: Rate) -> Iterator[Problem]:
+        """What is wrong with the other fields for this rate; a callable's is known only then."""
+        if rate.in_flight:
+            yield from self._slots(path)
+            return
+        if self.algorithm == "concurrency":
+            yield Problem(f"{path}.rate", "is not a number in flight", 'write it like "20 in flight"')
+        if isinstance(self.cost, int) and self.cost > rate.amount:
+            yield Problem(f"{path}.cost", f"is over the limit of {rate.amount}", "nothing would ever pass: lower it")
+        if self.lease > rate.amount:
+            yield Problem(f"{path}.lease", f"is over the limit of {rate.amount}", "lower it")
+        if self.algorithm == "gcra" and rate.amount > rate.period_us:
+            yield Problem(f"{path}.rate", "is more than one in a microsecond", "lower it")
+        if self.burst is not None and (self.burst > rate.amount or (self.strict and self.burst == rate.amount)):
+            yield Problem(f"{path}.burst", f"leaves nothing of the {rate.amount} for the rest", "lower it")
+        if isinstance(self.cost, int) and self.burst is not None and self.cost > self.burst:
+            yield Problem(f"{path}.cost", f"is over the burst of {self.burst}", "nothing would ever pass: lower it")
+
+    def _slots(self, path: str) -> Iterator[Problem]:
+        """What makes no sense of requests in flight: they end by themselves and are counted by ones."""
+        for name, wrong in (
+            ("algorithm", self.algorithm not in ("sliding", "concurrency")),
+            ("cost", self.cost != 1),
+            ("count", self.conditional),
+            ("on_deny", self.on_deny == "charge"),
+            ("strikes", self.strikes is not None),
+            ("lease", self.lease > 0),
+        ):
+            if wrong:
+                yield Problem(f"{path}.{name}", "has no meaning for requests in flight", "leave it out")
 
 
 class _Lasting(Part, frozen=True):

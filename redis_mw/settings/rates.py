@@ -1,30 +1,73 @@
-"""How limits are written: the shape of a rate, of what it counts by and of what it counts.
+"""How limits are written: a rate, what it counts by, what a request costs, and what of it counts.
 
-Only shapes: what a rate means is the business of the limits room. A text that no limit could mean is an error at
-start-up all the same.
+Shapes, and what a rate says in numbers; what is done with these is the business of the limits room. A text that no
+limit could mean is an error at start-up.
 """
 
 import re
 from collections.abc import Callable
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, NamedTuple, TypeAlias
 
-from redis_mw.settings.must import Must, Wrong
+from redis_mw.settings.must import LARGEST, Must, Wrong
 from redis_mw.settings.nearest import nearest
 from redis_mw.settings.texts import TOKEN, call_path
 
 CLIENTS = ("client", "user", "session", "route", "global")
 
-_UNIT = r"(s|sec|m|min|h|d|w|(second|minute|hour|day|week|month)s?)"
-_RATE = re.compile(r"[1-9][0-9]{0,11} ?/ ?([1-9][0-9]{0,5} ?)?" + _UNIT)
-_IN_FLIGHT = re.compile(r"[1-9][0-9]{0,11} in flight")
+_S = 1_000_000
+_UNITS = {"s": _S, "m": 60 * _S, "h": 3600 * _S, "d": 86_400 * _S, "w": 7 * 86_400 * _S}
+MONTH_US = 30 * 86_400 * _S
+"""A month where no calendar is meant: thirty days."""
+LONGEST_US = 5 * 366 * 86_400 * _S
+
+_UNIT = r"(?P<unit>s|sec|m|min|h|d|w|(second|minute|hour|day|week|month)s?)"
+_RATE = re.compile(r"(?P<amount>[1-9][0-9]{0,11}) ?/ ?((?P<times>[1-9][0-9]{0,5}) ?)?" + _UNIT)
+_IN_FLIGHT = re.compile(r"(?P<amount>[1-9][0-9]{0,11}) in flight")
+
+
+class Rate(NamedTuple):
+    """``amount`` in ``period_us``; with ``months`` the period is also so many calendar months; 0: in flight."""
+
+    amount: int
+    period_us: int
+    months: int = 0
+
+    @property
+    def in_flight(self) -> bool:
+        return self.period_us == 0
+
+
+def parse_rate(text: str) -> Rate:
+    """What ``"5/minute"``, ``"100/15m"``, ``"1000/day"`` or ``"20 in flight"`` says; ValueError for anything else."""
+    if flying := _IN_FLIGHT.fullmatch(text):
+        return Rate(int(flying["amount"]), 0)
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise ValueError(f"{text!r} is not a rate")
+    amount, times, unit = int(found["amount"]), int(found["times"] or 1), found["unit"]
+    months = times if unit.startswith("month") else 0
+    period_us = times * (MONTH_US if months else _UNITS[unit[0]])
+    if period_us > LONGEST_US:
+        raise ValueError(f"{text!r} has a period of more than five years")
+    return Rate(amount, period_us, months)
 
 
 def _rate(text: str) -> Wrong | None:
     if text.startswith("call:"):
         return call_path(text)
-    if _RATE.fullmatch(text) or _IN_FLIGHT.fullmatch(text):
-        return None
-    return Wrong(f"{text!r} is not a rate", 'write it like "5/minute", "100/15m", "1000/day" or "20 in flight"')
+    try:
+        _ = parse_rate(text)
+    except ValueError as error:
+        return Wrong(str(error), 'write it like "5/minute", "100/15m", "1000/day" or "20 in flight"')
+    return None
+
+
+def _cost(cost: int | str) -> Wrong | None:
+    if isinstance(cost, int):
+        return None if 1 <= cost <= LARGEST else Wrong("is out of range", "it must be at least 1")
+    if cost.startswith("call:"):
+        return call_path(cost)
+    return Wrong(f"{cost!r} is no cost", 'give a number, a callable or "call:package.module.function"')
 
 
 def _by(text: str) -> Wrong | None:
@@ -46,7 +89,8 @@ def _named(text: str) -> Wrong | None:
     return call_path(text) if text else Wrong("is empty", "name what is locked or kept apart")
 
 
-Rate: TypeAlias = Annotated[str, Must(_rate)] | Callable[..., str | None]
+RateText: TypeAlias = Annotated[str, Must(_rate)] | Callable[..., str | None]
+Cost: TypeAlias = Annotated[int | str, Must(_cost)] | Callable[..., int]
 By: TypeAlias = Annotated[str, Must(_by)] | Callable[..., str | None]
 Counted: TypeAlias = Annotated[str, Must(_counted)] | Callable[..., int]
 Name: TypeAlias = Annotated[str, Must(_named)] | Callable[..., Any]

@@ -1,0 +1,66 @@
+"""Marks: what decorators write on functions and classes, and how integrations find them before a view runs.
+
+A mark is one use of a decorator; it is told from others by its identity, so that a request is counted once however
+often and at whatever level a decorated thing is met. What carries it is its *place*.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+from redis_mw.settings import Limit
+
+ATTRIBUTE = "__redis_mw__"
+
+Policy: TypeAlias = Limit
+
+
+class Mark:
+    """One policy that a decorator asks for. Equal only to itself."""
+
+    __slots__ = ("policy",)
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+
+    def __repr__(self) -> str:
+        return f"Mark({self.policy!r})"
+
+
+class Placed(NamedTuple):
+    """A mark, and the name of the view that carries it."""
+
+    mark: Mark
+    place: str
+
+
+def marks_on(carrier: Any) -> tuple[Mark, ...]:
+    """The marks that decorators wrote on this function or class, the innermost first."""
+    found: tuple[Mark, ...] = getattr(carrier, ATTRIBUTE, ())
+    return found
+
+
+def marks_of(view: Any, *methods: str, cls: Any = None) -> tuple[Placed, ...]:
+    """Every mark that holds for a view: its own, and those of its class ``cls`` and of the class's ``methods``.
+
+    Which one carries a mark makes no difference to whom it holds for, but a limit without a name is counted apart at
+    each place.
+    """
+    return tuple(_marks_of(view, methods, cls))
+
+
+def _marks_of(view: Any, methods: tuple[str, ...], cls: Any) -> Iterator[Placed]:
+    seen: set[Mark] = set()
+    carriers = [(view, name_of(view))] if cls is None else [(cls, name_of(cls)), (view, name_of(cls))]
+    if cls is not None:
+        carriers += [(getattr(cls, method, None), f"{name_of(cls)}.{method}") for method in methods]
+    for carrier, place in carriers:
+        for mark in marks_on(carrier):
+            if mark not in seen:
+                seen.add(mark)
+                yield Placed(mark, f"{place}#{len(seen)}")
+
+
+def name_of(carrier: Any) -> str:
+    """What a function, class or object is called in code."""
+    named = carrier if hasattr(carrier, "__qualname__") else type(carrier)
+    return f"{named.__module__}.{named.__qualname__}"
