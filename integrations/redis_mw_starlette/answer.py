@@ -1,27 +1,56 @@
 """How answers leave: what the application sends, held back until its session is written and the cookie is known.
 
-An HTTP response's start waits for the first part of its body; a WebSocket's accept does not wait for anything.
+An HTTP response's start waits for the first part of its body; a WebSocket's accept does not wait for anything. Both
+carry what is told of the request's limits.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from starlette import responses
 from starlette.types import Message, Send
 
 from redis_mw.http.cookies import SetCookie
+from redis_mw.layer.exchange import Exchange
+from redis_mw.layer.layer import Layer
 from redis_mw_starlette.keeper import Keeper
 
 Header: TypeAlias = tuple[bytes, bytes]
 
 
-class Response:
-    """The ``send`` of an HTTP request. ``failure`` is why the session could not be written and nothing was sent."""
+class _Answer:
+    """What both kinds of answer know. ``keeper`` has the session, once it is there, if there is one.
 
-    def __init__(self, keeper: Keeper, send: Send, *, save_on_5xx: bool) -> None:
+    ``failure`` is why the session could not be written and nothing was sent.
+    """
+
+    def __init__(self, layer: Layer, exchange: Exchange, send: Send) -> None:
         self.started = False
         self.failure: Exception | None = None
-        self._keeper = keeper
+        self.keeper: Keeper | None = None
+        self._layer = layer
+        self._exchange = exchange
         self._send = send
+
+    def _note(self, status: int, headers: Iterable[Sequence[bytes]]) -> None:
+        """What the limits are settled by."""
+        exchange = self._exchange
+        exchange.status = status
+        if exchange.tally is not None:
+            response = exchange.answer = responses.Response(status_code=status)
+            response.raw_headers = [(bytes(name), bytes(value)) for name, value in headers]
+
+    def _begun(self) -> None:
+        self.started = True
+        if self.keeper is not None:
+            self.keeper.answered = True
+
+
+class Response(_Answer):
+    """The ``send`` of an HTTP request."""
+
+    def __init__(self, layer: Layer, exchange: Exchange, send: Send, *, save_on_5xx: bool) -> None:
+        super().__init__(layer, exchange, send)
         self._save_on_5xx = save_on_5xx
         self._start: Message | None = None
 
@@ -44,37 +73,38 @@ class Response:
         start, self._start = self._start, None
         if start is None:
             return
-        try:
-            failed = start["status"] >= 500 and not self._save_on_5xx
-            cookie = await _settled(self._keeper, start["status"], failed=failed)
-        except Exception as error:
-            self.failure = error
-            raise
-        vary = self._keeper.session.accessed
-        if vary or cookie is not None:
-            start["headers"] = with_session(start.get("headers", ()), cookie, vary=vary)
-        self.started = self._keeper.answered = True
+        keeper = self.keeper
+        cookie, vary = None, False
+        if keeper is not None:
+            try:
+                failed = start["status"] >= 500 and not self._save_on_5xx
+                cookie = await _settled(keeper, start["status"], failed=failed)
+            except Exception as error:
+                self.failure = error
+                raise
+            vary = keeper.session.accessed
+        self._note(start["status"], start.get("headers", ()))
+        fields = self._layer.fields(self._exchange)
+        if vary or cookie is not None or fields:
+            start["headers"] = completed(start.get("headers", ()), cookie, vary=vary, fields=fields)
+        self._begun()
         await self._send(start)
 
 
-class Accept:
+class Accept(_Answer):
     """The ``send`` of a WebSocket: what was changed before ``accept`` is written before it; a cookie goes with it.
 
     An application that refuses the handshake with a response of its own is treated alike.
     """
 
-    def __init__(self, keeper: Keeper, send: Send) -> None:
-        self.started = False
-        self.failure: Exception | None = None
-        self._keeper = keeper
-        self._send = send
-
     async def send(self, message: Message) -> None:
         if not self.started:
             if message["type"] in ("websocket.accept", "websocket.http.response.start"):
                 await self._settle(message)
-            self.started, self.failure = True, None
-            self._keeper.answered = True
+            elif message["type"] == "websocket.close":
+                self._note(403, ())
+            self.failure = None
+            self._begun()
         await self._send(message)
 
     async def finish(self) -> None:
@@ -83,13 +113,16 @@ class Accept:
             raise self.failure
 
     async def _settle(self, message: Message) -> None:
+        status = message.get("status", 101)
         try:
-            cookie = await _settled(self._keeper, message.get("status", 101))
+            cookie = await _settled(self.keeper, status) if self.keeper is not None else None
         except Exception as error:
             self.failure = error
             raise
-        if cookie is not None:
-            message["headers"] = with_session(message.get("headers") or (), cookie, vary=False)
+        self._note(status, message.get("headers") or ())
+        fields = self._layer.fields(self._exchange)
+        if cookie is not None or fields:
+            message["headers"] = completed(message.get("headers") or (), cookie, vary=False, fields=fields)
 
 
 async def _settled(keeper: Keeper, status: int, *, failed: bool = False) -> SetCookie | None:
@@ -102,16 +135,22 @@ async def _settled(keeper: Keeper, status: int, *, failed: bool = False) -> SetC
     return await keeper.commit()
 
 
-def with_session(headers: Iterable[Sequence[bytes]], cookie: SetCookie | None, *, vary: bool) -> list[Header]:
-    """The headers with our cookie, in the place of one of the same name, and with ``Vary: Cookie``."""
-    fields: list[Header] = [(bytes(name), bytes(value)) for name, value in headers]
+def completed(
+    headers: Iterable[Sequence[bytes]], cookie: SetCookie | None, *, vary: bool, fields: Iterable[tuple[str, str]] = ()
+) -> list[Header]:
+    """The headers with our cookie and our fields, in the place of any of the same name, and with ``Vary: Cookie``."""
+    found: list[Header] = [(bytes(name), bytes(value)) for name, value in headers]
+    ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    if ours:
+        names = {name for name, _ in ours}
+        found = [field for field in found if field[0].lower() not in names] + ours
     if cookie is not None:
         same = cookie.name.encode("latin-1") + b"="
-        fields = [field for field in fields if field[0].lower() != b"set-cookie" or not field[1].startswith(same)]
-        fields.append((b"set-cookie", cookie.header().encode("latin-1")))
-    if vary and not any(name.lower() == b"vary" and _names_cookie(value) for name, value in fields):
-        fields.append((b"vary", b"Cookie"))
-    return fields
+        found = [field for field in found if field[0].lower() != b"set-cookie" or not field[1].startswith(same)]
+        found.append((b"set-cookie", cookie.header().encode("latin-1")))
+    if vary and not any(name.lower() == b"vary" and _names_cookie(value) for name, value in found):
+        found.append((b"vary", b"Cookie"))
+    return found
 
 
 def _names_cookie(vary: bytes) -> bool:

@@ -7,15 +7,23 @@ import asyncio
 import threading
 
 from redis_mw.faces.aio import AsyncRedisMW
+from redis_mw.faces.limits import Explain
+from redis_mw.limits.room import Room as LimitRoom
 from redis_mw.settings import Settings
 
 
 class Faces:
     """The faces of one middleware. A ``shared`` one is somebody else's: it serves every request, and is not closed."""
 
-    def __init__(self, settings: Settings, shared: AsyncRedisMW | None) -> None:
+    def __init__(
+        self, settings: Settings, shared: AsyncRedisMW | None, limits: LimitRoom | None, explain: Explain
+    ) -> None:
         self._settings = settings
         self._shared = shared
+        self._limits = limits
+        self._explain = explain
+        if shared is not None and limits is not None:
+            shared.limits.explainer = explain
         self._lock = threading.Lock()
         self._by_loop: dict[asyncio.AbstractEventLoop, AsyncRedisMW] = {}
 
@@ -36,9 +44,16 @@ class Faces:
         with self._lock:
             # A driver whose loop has ended can begin anew on another one.
             ended = next((each for each in self._by_loop if each.is_closed()), None)
-            face = self._by_loop.pop(ended) if ended is not None else AsyncRedisMW(self._settings)
+            face = self._by_loop.pop(ended) if ended is not None else self._made()
             self._by_loop[loop] = face
             return face
+
+    def _made(self) -> AsyncRedisMW:
+        """All of them share one memory of the process's limits."""
+        face = AsyncRedisMW(self._settings, limits=self._limits)
+        if self._limits is not None:
+            face.limits.explainer = self._explain
+        return face
 
 
 def _running_loop() -> asyncio.AbstractEventLoop:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from redis_mw.errors import SessionClosed
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.http.cookies import SetCookie
-from redis_mw.layer.exchange import Committed, Exchange, Respond
+from redis_mw.layer.exchange import Committed, Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw.sessions import watch
 from redis_mw.sessions.visit import Visit
@@ -32,15 +32,6 @@ class Keeper:
         self._exchange = exchange
         self._writing = asyncio.Lock()
         self.session = RequestSession(self)
-
-    @classmethod
-    async def open(cls, mw: AsyncRedisMW, layer: Layer, exchange: Exchange, visit: Visit) -> "Keeper":
-        """Load the session, if the request brought one; raises ``SessionUnavailable`` where a rule requires it."""
-        if visit.id is not None:
-            opened = await mw.driver.run(layer.open(exchange, eager=True))
-            if isinstance(opened, Respond):
-                raise opened.refusal
-        return cls(mw, layer, exchange, visit)
 
     def must_be_open(self, what: str) -> None:
         """Raise ``SessionClosed`` where ``what`` needs a cookie and it is too late for one."""
@@ -98,9 +89,9 @@ class Keeper:
         async with self._writing:  # two tasks of a WebSocket may save at once
             self.failed = True
             committed = await self._driver.run(self._layer.commit(self._exchange, self.session.values_now()))
-            if self._exchange.after is not None:
-                self._driver.detach(self._layer.finish(self._exchange), FINISH_WITHIN)
-                self._exchange.after = None
+            after, self._exchange.after = self._exchange.after, None
+            if after is not None:
+                self._driver.detach(after(), FINISH_WITHIN)
         if committed.respond is not None:
             raise committed.respond.refusal
         self.failed = False

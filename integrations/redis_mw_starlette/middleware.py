@@ -12,14 +12,18 @@ from starlette.websockets import WebSocket
 from redis_mw.errors import Problem, RedisUnavailable, Refusal, SettingsError
 from redis_mw.events import Events
 from redis_mw.faces.aio import AsyncRedisMW
+from redis_mw.faces.attending import attend
+from redis_mw.faces.limits import AsyncRequestLimits
 from redis_mw.faces.listening import events_of
+from redis_mw.flows import Flow
 from redis_mw.http.problems import problem
-from redis_mw.layer.exchange import Exchange, refused
+from redis_mw.layer.exchange import Exchange, Respond, refused
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.secrets import signing_secrets
-from redis_mw.policy.current import CURRENT, Context
+from redis_mw.limits.room import limits_of
+from redis_mw.limits.verdict import Explanation
+from redis_mw.policy.current import CURRENT, GATE, Context
 from redis_mw.sessions.room import Room, furnish
-from redis_mw.sessions.visit import Visit
 from redis_mw.settings import Settings
 from redis_mw_starlette import origin
 from redis_mw_starlette.answer import Accept, Response
@@ -34,8 +38,10 @@ from redis_mw_starlette.arguments import (
     SameSite,
 )
 from redis_mw_starlette.faces import Faces
-from redis_mw_starlette.keeper import Keeper
+from redis_mw_starlette.gate import Gate
+from redis_mw_starlette.keeper import FINISH_WITHIN, Keeper
 from redis_mw_starlette.refusal import refuse
+from redis_mw_starlette.routes import Routes
 from redis_mw_starlette.scopes import request_of
 
 AROUND = "redis_mw.around"  # where a scope says which of our middlewares it has passed through
@@ -83,7 +89,6 @@ class RedisMiddleware:
             partitioned=partitioned,
         )
         self._settings = arguments.merged(_settings(settings, mw))
-        self._faces = Faces(self._settings, mw)
         self._on_refuse = on_refuse
         sessions = self._settings.sessions
         self._save_on_5xx = sessions is not None and sessions.save_on_5xx
@@ -91,8 +96,14 @@ class RedisMiddleware:
         # All that decides what a session is here; the cookie's arguments are in the settings by now.
         signing = [] if self._settings.secret else arguments.secrets
         self._terms = (self._settings, list(signing), arguments.lifetime_us)
-        room = self._room(arguments, mw.events if mw is not None else events_of(self._settings))
-        self._layer = Layer(self._settings, room, arguments.session_cookie_of(sessions))
+        events = mw.events if mw is not None else events_of(self._settings)
+        limits = mw.limits.room if mw is not None and self._settings.limits is not None else None
+        if mw is None:
+            limits = limits_of(self._settings, events, arguments.secrets[0] if arguments.secrets else "")
+        cookie = arguments.session_cookie_of(sessions)
+        self._layer = Layer(self._settings, self._room(arguments, events), cookie, limits)
+        self._faces = Faces(self._settings, mw, limits, self._explain)
+        self._routes = Routes(app, needed=self._layer.needs_routes)
 
     def _room(self, arguments: Arguments, events: Events) -> Room | None:
         if self._settings.sessions is None:
@@ -100,6 +111,13 @@ class RedisMiddleware:
         secrets = signing_secrets(self._settings, arguments.secrets, named="secret_key")
         lifetime_us = arguments.lifetime_us
         return furnish(self._settings, self._settings.sessions, secrets, events, lifetime_us=lifetime_us)
+
+    def _explain(self, connection: HTTPConnection) -> Flow[list[Explanation]]:
+        """What the limits say of a Starlette request."""
+        request = request_of(connection.scope)
+        marks, route = self._routes.find(connection.scope, request)
+        cookies = request.cookies(self._layer.cookie.name)
+        return self._layer.explain(self._layer.begin(request, *cookies, marks=marks, native=connection, route=route))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -122,54 +140,86 @@ class RedisMiddleware:
     async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = request_of(scope)
         cookies = request.cookies(self._layer.cookie.name)
-        exchange = self._layer.begin(request, *cookies)
-        visit = exchange.visit
-        if visit is None:
-            await self._inside(Context(self._faces.here()), scope, receive, send)
-        elif (
-            scope["type"] == "websocket"
-            and any(cookies)
-            and not visit.skipped
-            and origin.is_foreign(request, self._origins)
-        ):
-            visit.room.store.events.emit("session.rejected", outcome="origin")
-            origin.tell(request)
+        marks, route = self._routes.find(scope, request)
+        is_http = scope["type"] == "http"
+        native = Request(scope, receive) if is_http else WebSocket(scope, receive, send)
+        exchange = self._layer.begin(request, *cookies, marks=marks, native=native, route=route)
+        if not is_http and self._comes_from_elsewhere(exchange, any(cookies)):
             await refuse(_forbidden(request.headers.get("accept")), scope, receive, send)
-        else:
-            await self._with_session(exchange, visit, scope, receive, send)
-
-    async def _with_session(self, exchange: Exchange, visit: Visit, scope: Scope, receive: Receive, send: Send) -> None:
-        keeper: Keeper | None = None
-        answer: Response | Accept | None = None
+            return
+        answer = (
+            Response(self._layer, exchange, send, save_on_5xx=self._save_on_5xx)
+            if is_http
+            else Accept(self._layer, exchange, send)
+        )
+        mw = self._faces.here()
         try:
-            mw = self._faces.here()
-            keeper = await Keeper.open(mw, self._layer, exchange, visit)
-            is_http = scope["type"] == "http"
-            answer = Response(keeper, send, save_on_5xx=self._save_on_5xx) if is_http else Accept(keeper, send)
-            scope["session"] = keeper.session
-            await self._inside(Context(mw, keeper.session), scope, receive, answer.send)
-            await answer.finish()
-            keeper.must_be_settled()
-        except Exception as error:
+            await self._answered(exchange, mw, answer, scope, receive)
+        finally:
+            if self._layer.finishes(exchange):
+                mw.driver.detach(self._layer.finish(exchange), FINISH_WITHIN)
+
+    def _comes_from_elsewhere(self, exchange: Exchange, has_cookie: bool) -> bool:
+        """Whether a page of somebody else's wants a WebSocket with the visitor's session."""
+        visit = exchange.visit
+        if visit is None or visit.skipped or not has_cookie:
+            return False
+        if not origin.is_foreign(exchange.request, self._origins):
+            return False
+        visit.room.store.events.emit("session.rejected", outcome="origin")
+        origin.tell(exchange.request)
+        return True
+
+    async def _answered(
+        self, exchange: Exchange, mw: AsyncRedisMW, answer: Response | Accept, scope: Scope, receive: Receive
+    ) -> None:
+        """Open, let the application answer, and answer for what was refused."""
+        try:
+            await self._open(exchange, mw, answer)
+            keeper = answer.keeper
             if keeper is not None:
-                _ = await keeper.abandon()
+                scope["session"] = keeper.session
+            limits = AsyncRequestLimits(mw.limits, self._layer, exchange) if self._layer.limits is not None else None
+            context = Context(mw, keeper.session if keeper is not None else None, limits)
+            await self._inside(context, Gate(mw, self._layer, exchange), scope, receive, answer.send)
+            await answer.finish()
+            if keeper is not None:
+                keeper.must_be_settled()
+        except Exception as error:
+            if answer.keeper is not None:
+                _ = await answer.keeper.abandon()
             # What the session could not do comes first, whatever the application made of it on its way here.
-            cause = (answer.failure if answer is not None else None) or error
-            if isinstance(cause, Refusal) and (answer is None or not answer.started):
-                await self._refuse(exchange, cause, scope, receive, send if answer is None else answer.send)
+            cause = answer.failure or error
+            if isinstance(cause, Refusal) and not answer.started:
+                await self._refuse(exchange, cause, scope, receive, answer.send)
+                await answer.finish()
             elif cause is error:
                 raise
             else:
                 raise cause from None
 
-    async def _inside(self, context: Context, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _open(self, exchange: Exchange, mw: AsyncRedisMW, answer: Response | Accept) -> None:
+        """Ask what has to be asked before the application runs; raises what refuses the request."""
+        visit = exchange.visit
+        reads = visit is not None and visit.id is not None
+        if reads or exchange.entries:
+            opened = await mw.driver.run(self._layer.open(exchange, eager=reads))
+            if exchange.entries and self._layer.limits is not None:
+                attend(mw.driver, self._layer.limits)
+            if isinstance(opened, Respond):
+                raise opened.refusal
+        if visit is not None:
+            answer.keeper = Keeper(mw, self._layer, exchange, visit)
+
+    async def _inside(self, context: Context, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
         scope["redis_mw"], scope[AROUND] = context, self
         scope.setdefault("state", {})["redis_mw"] = context
-        token = CURRENT.set(context)
+        here, there = CURRENT.set(context), GATE.set(gate)
         try:
             await self.app(scope, receive, send)
         finally:
-            CURRENT.reset(token)
+            GATE.reset(there)
+            CURRENT.reset(here)
 
     async def _refuse(self, exchange: Exchange, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         answer: Any = None

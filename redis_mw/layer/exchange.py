@@ -43,7 +43,7 @@ class Exchange(msgspec.Struct):
     native: Any = None
     route: str = ""
     tally: Tally | None = None
-    held: set[Mark] = set()
+    held: set[Mark] = msgspec.field(default_factory=set)
     status: int = 500
     answer: Any = None
     after: Callable[[], Flow[Any]] | None = None

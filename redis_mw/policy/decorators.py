@@ -73,9 +73,14 @@ def marking(mark: Mark) -> Callable[[V], V]:
     return decorate
 
 
-def _wrapped(view: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
+def _wrapped(view: Callable[..., Any], mark: Mark, *, own: bool = True) -> Callable[..., Any]:
+    """The view with the mark enforced before it. ``own``: the function is the user's, and carries the mark as well:
+    a route decorator below ours has registered it, and not what we return.
+    """
     marks = (*marks_on(view), mark)
     placed = Placed(mark, f"{name_of(view)}#{len(marks)}")
+    if own:
+        _carry(view, marks)
     if iscoroutinefunction(view):
 
         @wraps(view)
@@ -100,5 +105,12 @@ def _on_class(view: type, mark: Mark) -> type:
     if not found:
         raise TypeError(f"{name_of(view)} is no class-based view: it has none of {', '.join(DISPATCHERS)}")
     for name in found:
-        setattr(view, name, _wrapped(getattr(view, name), mark))
+        setattr(view, name, _wrapped(getattr(view, name), mark, own=False))  # it may be the framework's
     return view
+
+
+def _carry(view: Any, marks: tuple[Mark, ...]) -> None:
+    try:
+        setattr(view, ATTRIBUTE, marks)
+    except (AttributeError, TypeError):  # a bound method, something built in: only what we return carries it then
+        pass
