@@ -1,7 +1,7 @@
 """redis-mw for Starlette and FastAPI: translation between the framework and the core, no decisions.
 
 ``RedisMiddleware`` stands in the place of Starlette's SessionMiddleware. ``MW``, ``SyncMW`` and ``Session`` are
-parameters of FastAPI endpoints, and FastAPI is imported only by who asks for one of them.
+parameters of FastAPI endpoints and ``Limited`` a dependency; FastAPI is imported only by who asks for one of them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -17,13 +17,13 @@ from redis_mw_starlette.middleware import RedisMiddleware
 from redis_mw_starlette.session import RequestSession
 
 if TYPE_CHECKING:
-    from redis_mw_starlette.dependencies import MW, Session, SyncMW
+    from redis_mw_starlette.dependencies import MW, Limited, Session, SyncMW
 
-__all__ = ["MW", "RedisMiddleware", "RequestSession", "Session", "SyncMW"]
+__all__ = ["MW", "Limited", "RedisMiddleware", "RequestSession", "Session", "SyncMW"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("MW", "Session", "SyncMW"):
+    if name in ("MW", "Limited", "Session", "SyncMW"):
         from redis_mw_starlette import dependencies
 
         return getattr(dependencies, name)

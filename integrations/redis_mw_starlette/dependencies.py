@@ -1,11 +1,15 @@
 """FastAPI dependencies: what the layer has for the request, as annotated parameters."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from redis_mw.errors import LayerMissing, MissingExtra
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.sync import RedisMW
 from redis_mw.policy.current import Context
+from redis_mw.policy.decorators import limited
+from redis_mw.settings import Strikes
+from redis_mw.settings.rates import By, Cost, Counted, RateText
 from redis_mw_starlette.session import RequestSession
 
 try:
@@ -39,6 +43,52 @@ async def _session(context: Annotated[Context, Depends(_context)]) -> RequestSes
         raise LayerMissing("sessions are turned off (sessions=None in the settings)")
     session.mark_accessed()
     return session
+
+
+def Limited(
+    rate: RateText,
+    *,
+    name: str | None = None,
+    by: By | Sequence[By] = "client",
+    cost: Cost = 1,
+    algorithm: Literal["sliding", "gcra", "fixed", "concurrency"] = "sliding",
+    burst: int | None = None,
+    strict: bool = False,
+    methods: Sequence[str] | None = None,
+    on_deny: Literal["free", "charge"] = "free",
+    on_outage: Literal["local", "open", "closed"] = "local",
+    count: Counted = "all",
+    shadow: bool = False,
+    strikes: Strikes | None = None,
+    lease: int = 0,
+    status: int = 429,
+) -> Any:
+    """``@limited(...)`` as a dependency of a route, a router or an application; counted in the request's one batch.
+
+    ``@app.get("/x", dependencies=[Limited("5/minute")])``. A limit without a name is counted apart on each route.
+    """
+    mark = limited(
+        rate,
+        name=name,
+        by=by,
+        cost=cost,
+        algorithm=algorithm,
+        burst=burst,
+        strict=strict,
+        methods=methods,
+        on_deny=on_deny,
+        on_outage=on_outage,
+        count=count,
+        shadow=shadow,
+        strikes=strikes,
+        lease=lease,
+        status=status,
+    )
+
+    async def passes() -> None:
+        """Asked by FastAPI before the endpoint; the decorator around it does the work."""
+
+    return Depends(mark(passes))
 
 
 MW = Annotated[AsyncRedisMW, Depends(_mw)]

@@ -11,7 +11,7 @@ from inspect import iscoroutinefunction
 from typing import Any, Literal, TypeVar, cast
 
 from redis_mw.policy.current import gate
-from redis_mw.policy.marks import ATTRIBUTE, Mark, Placed, marks_on, name_of
+from redis_mw.policy.marks import ATTRIBUTE, Above, Mark, Placed, name_of, own_marks, write
 from redis_mw.settings import Limit, Strikes
 from redis_mw.settings.rates import By, Cost, Counted, RateText
 
@@ -68,19 +68,18 @@ def marking(mark: Mark) -> Callable[[V], V]:
     """The decorator that writes this mark."""
 
     def decorate(view: V) -> V:
-        return cast(V, _on_class(view, mark) if isinstance(view, type) else _wrapped(view, mark))
+        if isinstance(view, type):
+            return cast(V, _on_class(view, mark))
+        wrapper = _wrapped(view, mark)
+        write(view, Above(mark))
+        return cast(V, wrapper)
 
     return decorate
 
 
-def _wrapped(view: Callable[..., Any], mark: Mark, *, own: bool = True) -> Callable[..., Any]:
-    """The view with the mark enforced before it. ``own``: the function is the user's, and carries the mark as well:
-    a route decorator below ours has registered it, and not what we return.
-    """
-    marks = (*marks_on(view), mark)
+def _wrapped(view: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
+    marks = (*own_marks(view), mark)
     placed = Placed(mark, f"{name_of(view)}#{len(marks)}")
-    if own:
-        _carry(view, marks)
     if iscoroutinefunction(view):
 
         @wraps(view)
@@ -100,17 +99,10 @@ def _wrapped(view: Callable[..., Any], mark: Mark, *, own: bool = True) -> Calla
 
 
 def _on_class(view: type, mark: Mark) -> type:
-    setattr(view, ATTRIBUTE, (*marks_on(view), mark))
     found = [name for name in DISPATCHERS if hasattr(view, name)]
     if not found:
         raise TypeError(f"{name_of(view)} is no class-based view: it has none of {', '.join(DISPATCHERS)}")
+    write(view, mark)
     for name in found:
-        setattr(view, name, _wrapped(getattr(view, name), mark, own=False))  # it may be the framework's
+        setattr(view, name, _wrapped(getattr(view, name), mark))
     return view
-
-
-def _carry(view: Any, marks: tuple[Mark, ...]) -> None:
-    try:
-        setattr(view, ATTRIBUTE, marks)
-    except (AttributeError, TypeError):  # a bound method, something built in: only what we return carries it then
-        pass

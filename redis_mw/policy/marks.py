@@ -26,6 +26,19 @@ class Mark:
         return f"Mark({self.policy!r})"
 
 
+class Above:
+    """A mark that stands above the function which carries this: the function is not what enforces it.
+
+    A route decorator that stands between the two has registered the function, so it has to tell of the mark; but
+    whoever decorates it once more, for another route, does not inherit it.
+    """
+
+    __slots__ = ("mark",)
+
+    def __init__(self, mark: Mark) -> None:
+        self.mark = mark
+
+
 class Placed(NamedTuple):
     """A mark, and the name of the view that carries it."""
 
@@ -35,7 +48,24 @@ class Placed(NamedTuple):
 
 def marks_on(carrier: Any) -> tuple[Mark, ...]:
     """The marks that decorators wrote on this function or class, the innermost first."""
-    found: tuple[Mark, ...] = getattr(carrier, ATTRIBUTE, ())
+    return tuple(each.mark if isinstance(each, Above) else each for each in _written_on(carrier))
+
+
+def own_marks(carrier: Any) -> tuple[Mark, ...]:
+    """The same without those that stand above it."""
+    return tuple(each for each in _written_on(carrier) if isinstance(each, Mark))
+
+
+def write(carrier: Any, mark: Mark | Above) -> None:
+    """Add one to what is written there; nothing where nothing can be (a bound method, something built in)."""
+    try:
+        setattr(carrier, ATTRIBUTE, (*_written_on(carrier), mark))
+    except (AttributeError, TypeError):
+        pass
+
+
+def _written_on(carrier: Any) -> tuple[Mark | Above, ...]:
+    found: tuple[Mark | Above, ...] = getattr(carrier, ATTRIBUTE, ())
     return found
 
 
