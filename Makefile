@@ -8,7 +8,7 @@ PY := $(VENV)/bin/python
 MADE_BY := pyproject.toml .ci/environment
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check matrix wheel-test clean
+.PHONY: help demo test check bench matrix wheel-test clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
@@ -27,6 +27,9 @@ check: $(VENV)/.test ## ruff, mypy, pyright, import-linter
 	$(PY) -m pyright --pythonpath $(PY) --warnings
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 
+bench: $(VENV)/.bench ## rate limits beside their peers, in ratios (ARGS=--quick: under a minute; --markdown; --only NAME)
+	$(PY) -m benchmarks.limits $(ARGS)
+
 matrix: $(VENV)/.test ## the suite on the other Pythons, against the built wheel, and with long property tests
 	$(PY) .ci/matrix.py
 
@@ -44,3 +47,7 @@ $(VENV)/.demo: $(MADE_BY)
 $(VENV)/.test: $(MADE_BY)
 	@PYTHON="$(PYTHON)" .ci/environment $(VENV) --editable '.[all]' --group test --group check
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(MADE_BY)
+	@PYTHON="$(PYTHON)" .ci/environment $(VENV) --editable '.[embedded]' --group bench
+	@touch $@

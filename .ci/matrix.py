@@ -19,7 +19,7 @@ PLACE = ROOT / ".matrix"
 MINORS = (11, 12, 13)
 PYTEST = ["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal"]
 # What a test may read beside the product; the product itself must come out of the wheel.
-BESIDE = ("tests", "sample_apps", ".ci", "Makefile", "README.md", "pyproject.toml")
+BESIDE = ("tests", "sample_apps", "benchmarks", ".ci", "Makefile", "README.md", "pyproject.toml")
 
 
 def candidates() -> list[str]:
