@@ -63,10 +63,9 @@ class Clients:
 
     def named(self, by: tuple[By, ...], keys: tuple[str, ...]) -> Client:
         """The client that application code names: for each thing a limit counts by, its value."""
-        caller = dict(zip(by, keys, strict=True))
-        parts = [self._named(each, key) for each, key in caller.items()]
-        if len(parts) == 1:
-            return parts[0]
+        if len(by) == 1:
+            return self._named(by[0], keys[0])
+        parts = [self._named(each, key) for each, key in zip(by, keys, strict=True)]
         text = "".join(f"{len(part.text)}:{part.text}" for part in parts)
         return Client(text, digest(text, size=TAG), tuple(name for part in parts for name in part.names))
 

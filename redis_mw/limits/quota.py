@@ -33,7 +33,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     (g), the period or minus the months (f), the lease of a slot (c); ``offset_us`` moves the calendar (f).
 
     ``ahead`` is how much a process takes in advance for its next requests. ``part`` names it in keys: what the stored
-    numbers mean depends on all that is in it. ``period_us`` is 0 for slots.
+    numbers mean depends on all that is in it. ``period_us`` is 0 for slots. ``words`` are what ``take.lua`` is told.
     """
 
     limit: Limit
@@ -48,6 +48,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     flags: str = ""
     strikes: str = ""
     ahead: int = 0
+    words: tuple[str | int, ...] = ()
 
     @property
     def needs_id(self) -> bool:
@@ -86,6 +87,7 @@ def quota_of(limit: Limit, place: str, text: str | None = None) -> Quota:
     name = limit.name or f"{rate.amount}-{_period_name(rate)}"
     kind: Kind = "c" if rate.in_flight else {"sliding": "s", "gcra": "g", "fixed": "f"}[limit.algorithm]  # type: ignore[assignment]
     unit_us, burst, offset_us = _unit(limit, rate, kind)
+    flags, strikes = _flags(limit), _strikes(limit)
     return Quota(
         limit=limit,
         name=name,
@@ -96,9 +98,10 @@ def quota_of(limit: Limit, place: str, text: str | None = None) -> Quota:
         period_us=rate.period_us,
         burst=burst,
         offset_us=offset_us,
-        flags=_flags(limit),
-        strikes=_strikes(limit),
+        flags=flags,
+        strikes=strikes,
         ahead=limit.lease,
+        words=(kind, rate.amount, unit_us, offset_us or burst, flags, strikes),
     )
 
 

@@ -43,7 +43,7 @@ for i, key in ipairs(KEYS) do
     local full = tonumber(redis.call('HGET', key, 't'))
     if full and full > now then
       full = math.max(now, full + add * unit)
-      redis.call('HSET', key, 't', string.format('%.0f', full))
+      redis.call('HSET', key, 't', full)
       local ms = math.ceil((full - now) / 1000) + 1
       if ms > redis.call('PTTL', key) then redis.call('PEXPIRE', key, ms) end
       done = 1

@@ -67,7 +67,7 @@ class Tally:
             self._entries[key] = entry
             self._names.update(dict.fromkeys(client.names))
             asks.append(Ask(quota, key, entry.cost(caller.native)))
-            self._id = self._id or (room.new_id() if quota.needs_id else "")
+            self._id = self._id or (room.memory.new_id() if quota.needs_id else "")
         return asks
 
     def knows(self, asks: Sequence[Ask]) -> bool:
@@ -136,8 +136,8 @@ class Tally:
         found: list[tuple[Taken, int]] = []
         for verdict, taken, add in changes:
             if verdict.degraded:
-                _ = self.room.memory.ledger.settle(taken.key, taken.mark, add, taken.id, self.room.now_us())
-            elif taken.kind == "c" or taken.reserved:
+                _ = self.room.memory.ledger.settle(taken.ask.key, taken.mark, add, taken.id, self.room.now_us())
+            elif taken.is_slot or taken.reserved:
                 found.append((taken, add))
             elif add:
                 found.append((msgspec.structs.replace(taken, id=""), add))
