@@ -24,6 +24,11 @@ EventName: TypeAlias = Literal[
     "limit.shadow",
     "limit.degraded",
     "limit.ban",
+    "lock.acquired",
+    "lock.waited",
+    "lock.timeout",
+    "lock.lost",
+    "lock.taken_over",
     "redis.unavailable",
     "redis.recovered",
 ]

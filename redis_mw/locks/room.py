@@ -1,0 +1,105 @@
+"""The locks of one application: what the settings say, and what this process holds; made once."""
+
+import itertools
+import os
+import secrets as randomness
+import time
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+from redis_mw.events import Events
+from redis_mw.flows import Flow
+from redis_mw.locks.ask import Ask, Wanted, wanted
+from redis_mw.locks.commands import Commands, Granted
+from redis_mw.locks.held import Held
+from redis_mw.locks.hold import Hold, Loss
+from redis_mw.settings import Duration, Locks, Settings, microseconds
+
+REMEMBERED = 1024
+"""Wishes of code that need not be checked again."""
+
+
+class Memory:
+    """What one process knows; a forked child begins with nothing: what its parent holds is the parent's."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.pid = os.getpid()
+        self.held = Held(clock)
+        self._ids = itertools.count()
+        self._own = randomness.token_hex(8)
+
+    def new_id(self) -> str:
+        """An id that no other attempt has, here or elsewhere; it is no secret."""
+        return f"{self._own}{next(self._ids):x}"
+
+
+class Room:
+    """The lock feature, configured. ``clock`` is monotonic and in seconds."""
+
+    def __init__(
+        self, settings: Settings, locks: Locks, events: Events, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.commands = Commands(settings.prefix, microseconds(locks.patience), locks.queue)
+        self.events = events
+        self.clock = clock
+        self.open_in_outage = locks.on_outage == "open"
+        self._memory = Memory(clock)
+        self._known = lru_cache(REMEMBERED)(partial(wanted, settings.prefix, locks))
+
+    @property
+    def memory(self) -> Memory:
+        """What this process knows."""
+        memory = self._memory
+        if memory.pid != os.getpid():
+            memory = self._memory = Memory(self.clock)
+        return memory
+
+    def wanted(
+        self,
+        names: tuple[Any, ...],
+        ttl: Duration | None = None,
+        wait: Duration | None = None,
+        shared: bool = False,
+        max_hold: Duration | None = None,
+    ) -> Wanted:
+        """What is asked for, checked and completed by the settings."""
+        return self._known(names, ttl, wait, shared, max_hold)
+
+    def ask(self, wanted: Wanted) -> Ask:
+        """A new attempt to get it."""
+        return Ask(wanted, ("s" if wanted.shared else "x") + self.memory.new_id())
+
+    def hold(self, ask: Ask, grant: Granted, since: float) -> Hold:
+        """What was granted, at ``since`` or later by our clock."""
+        until = since + ask.wanted.max_hold_us / 1e6
+        return Hold(ask, grant.fence, since + (grant.ttl_us or ask.wanted.ttl_us) / 1e6, until, self.clock)
+
+    def degraded(self, ask: Ask) -> Hold:
+        """What is held where Redis is away and the settings let it pass."""
+        forever = float("inf")
+        return Hold(ask, 0, forever, forever, self.clock, degraded=True)
+
+    def renewing(self, pace: float) -> Flow[None]:
+        """Renew what this process holds at this pace, until there is nothing."""
+        return self.memory.held.renewing(pace, self.commands.renew, self.tell_lost)
+
+    def lose(self, hold: Hold, why: Loss) -> None:
+        """The lease is over; told once."""
+        self.memory.held.drop(hold)
+        if hold.lose(why):
+            self.tell_lost(hold, why)
+
+    def tell_lost(self, hold: Hold, why: Loss) -> None:
+        self.tell("lock.lost", hold.ask, outcome=why)
+
+    def tell(self, name: Any, ask: Ask, *, outcome: str = "", seconds: float = 0.0) -> None:
+        """An event; it says how many locks, and not which."""
+        if self.events:
+            shared, locks = ask.wanted.shared, len(ask.wanted.names)
+            self.events.emit(name, outcome=outcome, seconds=seconds, shared=shared, locks=locks)
+
+
+def locks_of(settings: Settings, events: Events) -> Room | None:
+    """The locks that the settings describe, None where they are turned off."""
+    return None if settings.locks is None else Room(settings, settings.locks, events)
