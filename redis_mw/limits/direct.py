@@ -77,7 +77,7 @@ def refund(room: Room, verdict: Verdict) -> Flow[None]:
     if taken is None:
         return
     if verdict.degraded:
-        _ = room.memory.ledger.settle(taken.key, taken.mark, -taken.cost, taken.id, room.now_us())
+        _ = room.memory.ledger.settle(taken, -taken.cost, room.now_us())
         return
     yield from settle(room, [(taken, -taken.cost)], taken.id)
 

@@ -91,9 +91,11 @@ for i = 2, #KEYS do
     end
     s.last, s.mark = last, slot
   elseif kind == 'g' then
-    -- The theoretical arrival time t of the next request if all kept to the rate.
-    s.full = math.max(tonumber(redis.call('HGET', key, 't')) or 0, now)
-    s.span, s.mark = tonumber(ARGV[at + 4]) * unit, 0
+    -- The theoretical arrival time t of the next request if all kept to the rate; since b it was never in the past.
+    local got = redis.call('HMGET', key, 't', 'b')
+    s.full, s.busy = math.max(tonumber(got[1]) or 0, now), now
+    if s.full > now then s.busy = tonumber(got[2]) end
+    s.span, s.mark = tonumber(ARGV[at + 4]) * unit, now
   elseif kind == 'f' then
     -- A window w of the calendar and what was counted in it.
     local window
@@ -128,6 +130,7 @@ for i = 2, #KEYS do
     local got = redis.call('HMGET', key, 'k', 'l', 'u', 'e')
     s.strikes, s.bans, s.banned, s.kept = tonumber(got[1]) or 0, tonumber(got[2]) or 0, tonumber(got[3]) or 0,
       tonumber(got[4]) or 0
+    s.struck = s.strikes > 0
     if s.kept <= now then s.strikes, s.bans = 0, 0 end
     if s.banned > now then passed[i] = false else s.banned = 0 end
   end
@@ -171,7 +174,7 @@ for i = 2, #KEYS do
     end
   elseif s.kind == 'g' then
     if cost > 0 then
-      redis.call('HSET', key, 't', string.format('%.0f', s.full + cost * unit))
+      redis.call('HSET', key, 't', string.format('%.0f', s.full + cost * unit), 'b', string.format('%.0f', s.busy))
       lives = s.full + cost * unit - now
     end
     s.used, reset = (s.full - now) / unit, s.full + cost * unit - now
@@ -195,7 +198,7 @@ for i = 2, #KEYS do
       -- The oldest leave first: wait until enough of them have.
       local excess, slot = s.used + cost + s.cost - s.amount, s.mark
       wait = reset
-      if cost == 0 and s.last then
+      if cost == 0 and s.used > 0 then
         local ring = redis.call('HMGET', key, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
         for n = slot - RING + 1, s.last do
           excess = excess - (tonumber(ring[n % RING + 1]) or 0)
@@ -217,7 +220,7 @@ for i = 2, #KEYS do
   local strikes = ARGV[at + 7]
   if strikes ~= '' and take then
     if passed[i] then
-      if all and s.strikes > 0 then redis.call('HDEL', key, 'k') end
+      if all and s.struck then redis.call('HDEL', key, 'k') end
     elseif s.banned == 0 then
       local after, ban, factor, cap = string.match(strikes, '^(%d+):(%d+):(%d+):(%d+)$')
       s.strikes = s.strikes + 1

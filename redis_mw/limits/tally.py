@@ -136,7 +136,7 @@ class Tally:
         found: list[tuple[Taken, int]] = []
         for verdict, taken, add in changes:
             if verdict.degraded:
-                _ = self.room.memory.ledger.settle(taken.key, taken.mark, add, taken.id, self.room.now_us())
+                _ = self.room.memory.ledger.settle(taken, add, self.room.now_us())
             elif taken.kind == "c" or taken.reserved:
                 found.append((taken, add))
             elif add:
