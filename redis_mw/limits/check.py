@@ -48,7 +48,7 @@ def check(room: Room, asks: Sequence[Ask], names: Sequence[str], id: str, *, pee
     stocked: dict[int, Verdict] = {}
     if not peek:
         for index, ask in enumerate(asks):
-            if ask.quota.ahead and (verdict := memory.stock.take(ask, now)) is not None:
+            if ask.quota.ahead and (verdict := memory.stock.take(ask, now, id)) is not None:
                 stocked[index] = verdict
     left = [ask for index, ask in enumerate(asks) if index not in stocked]
     if not left:
@@ -65,8 +65,8 @@ def check(room: Room, asks: Sequence[Ask], names: Sequence[str], id: str, *, pee
     if not stocked:
         return checked
     if checked.refused or (not isinstance(told, Failure) and told.listed):
-        for index in stocked:
-            memory.stock.put_back(asks[index])
+        for index, verdict in stocked.items():
+            memory.stock.put_back(asks[index], verdict)
     if len(checked.verdicts) < len(left):
         return checked
     rest = iter(checked.verdicts)
