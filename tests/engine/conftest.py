@@ -27,7 +27,7 @@ from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.embedded import find_binary
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Event, Events
-from redis_mw.flows import Flow
+from redis_mw.flows import Flow, Role
 from redis_mw.settings import Settings
 
 
@@ -181,6 +181,12 @@ class OnThreads:
     def detach(self, flow: Flow[Any], within: float) -> None:
         self.driver.detach(flow, within)
 
+    def tend(self, key: Hashable, flow: Callable[[], Flow[None]]) -> None:
+        self.driver.tend(key, flow)
+
+    def hear(self, role: Role, channel: str, heard: Callable[[], None]) -> None:
+        self.driver.hear(role, channel, heard)
+
     def ping(self) -> None:
         self.driver.ping()
 
@@ -215,6 +221,18 @@ class OnLoop:
             self.driver.detach(flow, within)
 
         self._soon(detached()).result(60)
+
+    def tend(self, key: Hashable, flow: Callable[[], Flow[None]]) -> None:
+        async def tended() -> None:
+            self.driver.tend(key, flow)
+
+        self._soon(tended()).result(60)
+
+    def hear(self, role: Role, channel: str, heard: Callable[[], None]) -> None:
+        async def hearing() -> None:
+            self.driver.hear(role, channel, heard)
+
+        self._soon(hearing()).result(60)
 
     def ping(self) -> None:
         self._soon(self.driver.ping()).result(60)

@@ -9,17 +9,18 @@ each time.
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Coroutine, Hashable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Hashable
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar
 
 from redis_mw.engine.aio.post import Post
 from redis_mw.engine.aio.run import Run
+from redis_mw.engine.aio.tended import Tended
 from redis_mw.engine.batches import CLOSED
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events, log
-from redis_mw.flows import Flow
+from redis_mw.flows import Flow, Role
 from redis_mw.settings import Settings, seconds
 
 T = TypeVar("T")
@@ -71,6 +72,27 @@ class AsyncDriver:
         """Perform a flow once for all who ask with the same key meanwhile; any of them may be cancelled, it goes on."""
         return await self._at_home().share(key, flow)
 
+    def tend(self, key: Hashable, flow: Callable[[], Flow[None]]) -> None:
+        """Have such a flow performed in the background, if none under this key is, until it returns; no deadline.
+
+        Put down what there is to do, then call this: the run under way sees it when it is resumed, or it is over and
+        another one begins. So a flow may return as soon as it finds nothing to do.
+
+        Its error is logged and ends it. ``aclose`` does not wait for it: it is closed where it stands (GeneratorExit)
+        and can undo nothing then. A closed driver makes no run; a new loop, or the child of a fork, has none.
+        """
+        self._at_home().tended.tend(key, flow)
+
+    def hear(self, role: Role, channel: str, heard: Callable[[], None]) -> None:
+        """Call ``heard`` whenever somebody publishes on the channel of the role's server, until the driver is closed.
+
+        Returns at once. Also called whenever something may have been missed: when the server has confirmed that we
+        listen, the first time (until then all may have been) and each time after the connection was lost. While the
+        server is away attempts go on. ``heard`` is called on the loop, so it must be quick; its error is logged. A
+        second call with this role and channel does nothing; on a new loop, and in the child of a fork, call it anew.
+        """
+        self._at_home().post.hear(role, channel, heard)
+
     async def ping(self) -> None:
         """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable."""
         home = self._at_home()
@@ -83,7 +105,8 @@ class AsyncDriver:
     async def aclose(self, within: float = CLOSE_WITHIN) -> None:
         """Wait so many seconds for detached flows, then end what is left and close all connections. Idempotent.
 
-        What is asked of this driver later on the same loop is answered as if Redis were away.
+        What is tended is ended first. What is asked of this driver later on the same loop is answered as if Redis were
+        away.
         """
         try:
             home = self._home or self._at_home()
@@ -134,6 +157,7 @@ class _Home:
         self.post = post
         self.loop = loop
         self.pid = os.getpid()
+        self.tended = Tended(post)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._shared: dict[Hashable, asyncio.Task[Any]] = {}
         self._closing: asyncio.Future[None] | None = None
@@ -201,6 +225,7 @@ class _Home:
             return
         self._closing = self.loop.create_future()
         try:
+            await self.tended.close()
             await self._drain(within)
             await self._drain(LAST_WORDS)  # what the first round interrupted
         finally:

@@ -6,6 +6,7 @@ grows the number of connections. Opening is done once for all who wait, in the b
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from time import monotonic
 
 from redis_mw import scripts
@@ -99,7 +100,8 @@ class Lane:
         self._waiting.append(exchange)
         _ = self._loop.call_later(exchange.patience, self._give_up, exchange, False)
         if self._opening is None:
-            self._opening = self._loop.create_task(self._open())
+            # In a context of its own: a connection would keep the request that asked for it alive as long as it lives.
+            self._opening = self._loop.create_task(self._open(), context=Context())
 
     def drop(self, exchange: Exchange) -> None:
         """Forget an exchange that nobody waits for, if it has not left yet; it ends at once."""
@@ -128,6 +130,8 @@ class Lane:
                 wire.close()
 
     async def _open(self) -> None:
+        began = 0.0
+        refused: RedisUnavailable | None = None
         try:
             await asyncio.sleep(self._not_before - monotonic())
             began = monotonic()
@@ -136,10 +140,7 @@ class Lane:
             try:
                 await opened(self.endpoint, wire, self._within)
             except RedisUnavailable as error:
-                waiting, self._waiting = self._waiting, []
-                for exchange in waiting:
-                    exchange.fail(error)
-                self._on_refused(began)
+                refused = error
                 return
             finally:
                 self._within = self._later_within
@@ -152,9 +153,12 @@ class Lane:
                     exchange.patience = max(exchange.due - now, LATE)  # what the connection has left of it
                     wire.send(exchange)
         finally:
-            self._opening = None
-            for exchange in self._waiting:
-                exchange.fail(RedisUnavailable(CLOSED))
+            self._opening = None  # before anybody is told: what is sent then begins the next attempt
+            waiting, self._waiting = self._waiting, []
+            for exchange in waiting:
+                exchange.fail(refused or RedisUnavailable(CLOSED))
+            if refused is not None:
+                self._on_refused(began)
 
     def _retire(self) -> None:
         """A silent wire whose last replies are still waited for gives way to the next; it closes by itself."""

@@ -5,7 +5,7 @@ alone. What the server does not know as a script is sent again as its text, once
 """
 
 import asyncio
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from time import monotonic
 from typing import Any
 
@@ -110,6 +110,7 @@ class Post:
         self._by_role: dict[Role, Station] = {}
         self._by_url: dict[str, Station] = {}
         self._wake_ups: dict[Station, WakeUps] = {}
+        self._heard: set[tuple[Role, str]] = set()
 
     def station(self, role: Role) -> Station:
         """The server that a role lives on; roles with equal urls share one. An embedded one is started by this."""
@@ -132,6 +133,12 @@ class Post:
             self._wake_ups[station] = WakeUps(station, self.loop)
         return self._wake_ups[station]
 
+    def hear(self, role: Role, channel: str, heard: Callable[[], None]) -> None:
+        """Call ``heard`` for wake-ups of this channel until the end, if nobody is called for it yet."""
+        if not self.closed and (role, channel) not in self._heard:
+            self.wake_ups(role).hear(channel, heard)
+            self._heard.add((role, channel))
+
     def way(self, role: Role, bulk: bool) -> Lane | RedisUnavailable:
         """The lane for a command of this role, or what it is answered at once."""
         if self.closed or self.refuse_all:
@@ -150,5 +157,7 @@ class Post:
     async def close(self) -> None:
         """Close every connection."""
         self.closed = True
+        for wake_ups in self._wake_ups.values():
+            wake_ups.close()
         for station in tuple(self._by_url.values()):
             await station.close()

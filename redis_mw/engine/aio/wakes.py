@@ -1,17 +1,23 @@
 """Wake-ups for the async driver: who waits for a channel, and the one subscribed connection that hears them.
 
 A flow has an ``Ear`` from its first batch that may be followed by a ``Wait`` until it ends; what is heard in between
-is kept. Wake-ups may be lost while the connection is: everybody is woken when it is back, and looks for himself.
+is kept. A ``Hearer`` is called until the end. Wake-ups may be lost while the connection is: everybody is woken when it
+is back, and looks for himself.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from contextvars import Context
 from typing import Any
 
 from redis_mw.engine.aio.station import Station
 from redis_mw.engine.aio.wire import Exchange
 from redis_mw.engine.resp import packed
+from redis_mw.events import log
+
+PING_S = 5.0
+"""Seconds between two questions whether a connection on which somebody is to hear for ever has fallen silent."""
 
 
 class Ear:
@@ -64,17 +70,31 @@ class Ear:
         self._joined.clear()
 
 
+class Hearer:
+    """Somebody who is called for each wake-up."""
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        self._heard = heard
+
+    def wake(self, channel: str) -> None:
+        try:
+            self._heard()
+        except Exception:
+            log.exception("what was to be called for channel %s failed", channel)
+
+
 class WakeUps:
     """The ears that listen to one server, over one connection that is subscribed to their channels."""
 
     def __init__(self, station: Station, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._lane = station.wake_lane(self._pushed, self._lost, self._resubscribe)
-        self._ears: dict[str, set[Ear]] = {}
+        self._ears: dict[str, set[Ear | Hearer]] = {}
         self._asked: dict[str, asyncio.Future[None]] = {}
         self._missed: set[str] = set()
         self._owed: Counter[str] = Counter()
         self._patience = station.longest_connect + 1.0
+        self._next_ping: asyncio.TimerHandle | None = None
 
     async def join(self, ear: Ear, channels: Collection[str], within: float) -> bool:
         """Register ``ear``; True once the server has confirmed every channel."""
@@ -88,6 +108,23 @@ class WakeUps:
         if any(not confirmed.done() for confirmed in confirmations):
             _ = await asyncio.wait(confirmations, timeout=within)
         return all(confirmed.done() for confirmed in confirmations)
+
+    def hear(self, channel: str, heard: Callable[[], None]) -> None:
+        """Call ``heard`` for each wake-up until the end, and whenever one may have been missed; does not wait.
+
+        Before the server has confirmed, all may have been missed: the first call is its confirmation.
+        """
+        self._ears.setdefault(channel, set()).add(Hearer(heard))
+        self._missed.add(channel)
+        _ = self._asked.setdefault(channel, self._loop.create_future())
+        self._subscribe([channel])  # also where others listen already, for the confirmation's sake
+        if self._next_ping is None:
+            self._ping_later()
+
+    def close(self) -> None:
+        """Ask no more whether the connection lives; it is closed by its station."""
+        if self._next_ping is not None:
+            self._next_ping.cancel()
 
     def leave(self, ear: Ear, channel: str) -> None:
         """Forget ``ear``; the last one to leave a channel ends its subscription."""
@@ -106,6 +143,14 @@ class WakeUps:
     def _send(self, word: str, channels: Collection[str]) -> None:
         """Only pushes answer (UN)SUBSCRIBE; the PING behind it makes the wire notice a server that fell silent."""
         self._lane.send(Exchange(self._loop, packed([(word, *channels), ("PING",)]), 1, self._patience))
+
+    def _ping_later(self) -> None:
+        self._next_ping = self._loop.call_later(PING_S, self._ping, context=Context())
+
+    def _ping(self) -> None:
+        """A flow's wait has an end; who hears for ever would never notice a line that is dead without a word."""
+        self._lane.send(Exchange(self._loop, packed([("PING",)]), 1, self._patience))
+        self._ping_later()
 
     def _pushed(self, message: list[Any]) -> None:
         kind, channel = message[0], message[1].decode() if isinstance(message[1], bytes) else ""

@@ -200,6 +200,8 @@ class Wire(asyncio.Protocol):
             self._end(f"the server does not speak the protocol: {error}")
         if last is not None:
             self._on_answered(last.sent, self._heard)
+        if not pending and not self.usable:
+            self._end("the server fell silent, and answered after all")  # another wire may have taken its place
 
     def pause_writing(self) -> None:
         self._paused = True

@@ -8,7 +8,7 @@ are sent before any is read, and each fails alone. What one run knows is in ``_R
 import logging
 import os
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar, assert_never, cast
@@ -72,6 +72,34 @@ class SyncDriver:
         finally:
             flow.close()
 
+    def tend(self, key: Hashable, flow: Callable[[], Flow[None]]) -> None:
+        """Have such a flow performed in the background, if none under this key is, until it returns; no deadline.
+
+        Put down what there is to do, then call this. A run that is resumed later sees it; if the one under way is not,
+        since it is about to end, another one follows it. So a flow may return as soon as it finds nothing to do.
+
+        Its error is logged and ends it. ``close`` does not wait for it: at once, or when the reply it waits for
+        has come, it is closed where it stands (GeneratorExit) and can undo nothing then. A run keeps this driver alive;
+        a closed driver makes none, and the child of a fork has none.
+        """
+        process = self._process()
+
+        def perform(attended: Flow[None], mailbox: Mailbox) -> None:
+            _Run(self, process, float("inf"), detached=True, mailbox=mailbox).perform(attended)
+
+        process.tended.tend(key, flow, perform)
+
+    def hear(self, role: Role, channel: str, heard: Callable[[], None]) -> None:
+        """Call ``heard`` whenever somebody publishes on the channel of the role's server, until the driver is closed.
+
+        Returns at once. Also called whenever something may have been missed: when the server has confirmed that we
+        listen, the first time (until then all may have been) and each time after the connection was lost. While the
+        server is away attempts go on. ``heard`` is called on the one thread that listens, so it must be quick; its
+        error is logged. A second call with this role and channel does nothing; the child of a fork calls it anew.
+        Whoever is called is kept alive until the end, with all it holds.
+        """
+        self._process().hear(role, channel, heard)
+
     def ping(self) -> None:
         """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable."""
         process = self._process()
@@ -82,7 +110,7 @@ class SyncDriver:
             link.ping(seconds(self._settings.warm_up))
 
     def close(self) -> None:
-        """Wait for what is detached, then end threads and connections. May be called twice.
+        """End what is tended, wait for what is detached, then end threads and connections. May be called twice.
 
         What is asked of this driver later is answered as if Redis were away.
         """
@@ -113,13 +141,15 @@ class SyncDriver:
 class _Run:
     """One flow being performed: what is under way for it, and the wake-ups it may wait for."""
 
-    def __init__(self, driver: SyncDriver, process: Process, due: float, *, detached: bool) -> None:
+    def __init__(
+        self, driver: SyncDriver, process: Process, due: float, *, detached: bool, mailbox: Mailbox | None = None
+    ) -> None:
         self._driver = driver
         self._process = process
         self._due = due
         self._detached = detached
         self._turns: list[Turn] = []
-        self._mailbox = Mailbox()
+        self._mailbox = mailbox or Mailbox()
         self._listening: set[Link] = set()
         self._heard: set[str] = set()
 

@@ -1,8 +1,9 @@
-"""Wake-ups of the sync driver: one daemon thread per endpoint listens on a connection of its own for all flows.
+"""Wake-ups of the sync driver: one daemon thread per endpoint listens on a connection of its own for all of a process.
 
-A wake-up is a message on a pub/sub channel; only its coming counts. The thread starts when a flow first asks for a
-channel in this process. After a lost connection everybody is woken once it listens again, since a message may have
-been missed meanwhile: who is woken looks again, so a wake-up too many does no harm and one too few would.
+A wake-up is a message on a pub/sub channel; only its coming counts. Flows have a ``Mailbox`` for as long as they run,
+a ``Hearer`` is called until the end. The thread starts when somebody first asks for a channel in this process. After
+a lost connection everybody is woken as soon as the server has confirmed that it listens again, since a message may
+have been missed meanwhile: who is woken looks again, so a wake-up too many does no harm and one too few would.
 """
 
 import logging
@@ -10,7 +11,7 @@ import os
 import select
 import threading
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from time import monotonic
 from typing import Any
@@ -25,6 +26,7 @@ from redis_mw.flows import Argument
 log = logging.getLogger("redis_mw")
 
 AGAIN_S = 0.25
+"""Seconds from one attempt to listen to the next: one that the server accepts may be refused on its first word."""
 PING_S = 5.0
 SEND_S = 1.0
 
@@ -34,6 +36,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._woken: dict[str, None] = {}
+        self._closed = False
         self._changed = threading.Condition()
 
     def put(self, channel: str) -> None:
@@ -42,25 +45,45 @@ class Mailbox:
             self._changed.notify_all()
 
     def take(self, channels: Iterable[str], due: float) -> str | None:
-        """The first of ``channels`` that is woken, or was already; None when the time is over."""
+        """The first of ``channels`` that is woken, or was already; None when the time is over, or all is."""
         wanted = frozenset(channels)
         with self._changed:
             while (channel := next((name for name in self._woken if name in wanted), None)) is None:
-                if (left := due - monotonic()) <= 0:
+                if self._closed or (left := due - monotonic()) <= 0:
                     return None
                 _ = self._changed.wait(left)
             del self._woken[channel]
             return channel
 
+    def close(self) -> None:
+        """Nobody is to wait here any more: who does goes on at once."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class Hearer:
+    """Somebody who is called for each wake-up, on the listener's thread."""
+
+    def __init__(self, heard: Callable[[], None]) -> None:
+        self._heard = heard
+
+    def put(self, channel: str) -> None:
+        try:
+            self._heard()
+        except Exception:
+            log.exception("what was to be called for channel %s failed", channel)
+
 
 class Listener:
-    """Subscribes mailboxes to channels of one endpoint. Thread-safe; ``forget`` is for the child of a fork."""
+    """Subscribes mailboxes and hearers to channels of one endpoint. Thread-safe; ``forget``: in the child of a fork."""
 
     def __init__(self, endpoint: Endpoint, *, connect_within: float, warm_up: float) -> None:
         self._endpoint = endpoint
         self._connect_within = connect_within
         self._warm_up = warm_up
-        self._mailboxes: dict[str, set[Mailbox]] = {}
+        self._mailboxes: dict[str, set[Mailbox | Hearer]] = {}
+        self._missed: set[str] = set()
         self._owed: Counter[str] = Counter()
         self._confirmed: set[str] = set()
         self._outbox: list[tuple[Argument, ...]] = []
@@ -89,6 +112,18 @@ class Listener:
                     raise ConnectionError(f"{self._endpoint.name}: cannot listen for wake-ups")
                 _ = self._changed.wait(left)
 
+    def hear(self, channel: str, heard: Callable[[], None]) -> None:
+        """Call ``heard`` for each wake-up until the end, and whenever one may have been missed; does not wait.
+
+        Before the server has confirmed, all may have been missed: the first call is its confirmation.
+        """
+        with self._changed:
+            self._start()
+            self._mailboxes.setdefault(channel, set()).add(Hearer(heard))
+            self._missed.add(channel)
+            self._say("SUBSCRIBE", [channel])  # also where others listen already, for the confirmation's sake
+            self._changed.notify_all()
+
     def unsubscribe(self, mailbox: Mailbox) -> None:
         """Forget a mailbox; channels that nobody else waits for are left."""
         with self._changed:
@@ -97,17 +132,19 @@ class Listener:
                 mailboxes.discard(mailbox)
                 if not mailboxes:
                     del self._mailboxes[name]
+                    self._missed.discard(name)
                     left.append(name)
             self._say("UNSUBSCRIBE", left)
 
     def close(self) -> None:
-        """End the thread; whoever waits is told that it is over."""
+        """End the thread; a flow that waits is told that it is over, a hearer is not called any more."""
         with self._changed:
             self._closed = True
             thread = self._thread
             self._ring()
             self._changed.notify_all()
-            waiting = [(mailbox, name) for name, mailboxes in self._mailboxes.items() for mailbox in mailboxes]
+            everybody = [(box, name) for name, boxes in self._mailboxes.items() for box in boxes]
+            waiting = [(box, name) for box, name in everybody if isinstance(box, Mailbox)]
         for mailbox, name in waiting:
             mailbox.put(name)
         if thread is not None and thread is not threading.current_thread():
@@ -150,47 +187,44 @@ class Listener:
         self._ring()
 
     def _run(self) -> None:
-        first = True
         while not self._closed:
             began = monotonic()
             try:
                 connection = Connection.open(self._endpoint, began + self._warm_up, began + self._connect_within)
             except (OSError, ValueError):
                 self._lost()
-                self._rest()
+                self._rest(began)
                 continue
             try:
                 self._connection = connection
-                self._greet(woken=not first)
-                first = False
+                self._greet()
                 self._listen(connection)
             except OSError as error:
                 log.info("the connection for wake-ups was lost: %s", error)
             finally:
                 connection.close()
                 self._lost()
+            self._rest(began)
         with self._changed:
             self._silence()
 
-    def _rest(self) -> None:
-        """Between two attempts, and for as long as nobody wants to be woken."""
+    def _rest(self, began: float) -> None:
+        """After an attempt that began then, and for as long as nobody wants to be woken."""
         with self._changed:
-            if not self._changed.wait_for(lambda: self._closed, AGAIN_S):
+            if not self._changed.wait_for(lambda: self._closed, max(0.0, began + AGAIN_S - monotonic())):
                 _ = self._changed.wait_for(lambda: self._closed or bool(self._mailboxes))
 
-    def _greet(self, *, woken: bool) -> None:
-        """A new connection: subscribe to all channels wanted, and wake everybody who may have missed a message."""
+    def _greet(self) -> None:
+        """A new connection: subscribe to all channels wanted."""
         with self._changed:
             self._connected = True
             self._say("SUBSCRIBE", list(self._mailboxes))
-            missed = [(box, name) for name, boxes in self._mailboxes.items() for box in boxes] if woken else []
-        for mailbox, name in missed:
-            mailbox.put(name)
 
     def _lost(self) -> None:
         with self._changed:
             self._connected = False
             self._failures += 1
+            self._missed.update(self._mailboxes)
             self._owed.clear()
             self._confirmed.clear()
             self._outbox.clear()
@@ -223,11 +257,17 @@ class Listener:
             return
         kind, name = message[0], message[1].decode()
         with self._changed:
+            if self._closed:
+                return
+            wakes = kind == b"message"
             if kind == b"subscribe":
                 self._owed[name] -= 1
                 if self._owed[name] <= 0 and name in self._mailboxes:
                     self._confirmed.add(name)
                     self._changed.notify_all()
-            mailboxes = tuple(self._mailboxes.get(name, ())) if kind == b"message" else ()
+                    # Not before: who was woken earlier might look, and then miss what comes before the server listens.
+                    wakes = name in self._missed
+                    self._missed.discard(name)
+            mailboxes = tuple(self._mailboxes.get(name, ())) if wakes else ()
         for mailbox in mailboxes:
             mailbox.put(name)

@@ -1,6 +1,10 @@
-"""What the sync driver holds in one process: links, listeners, detached work, shared runs. A fork leaves it behind."""
+"""What the sync driver holds in one process: links, listeners, detached, shared and tended runs.
+
+A fork leaves all of it behind.
+"""
 
 import threading
+from collections.abc import Callable
 
 from redis_mw.engine.batches import ROLES
 from redis_mw.engine.endpoint import Endpoint
@@ -8,6 +12,7 @@ from redis_mw.engine.sync.background import Background
 from redis_mw.engine.sync.link import Link
 from redis_mw.engine.sync.listener import Listener
 from redis_mw.engine.sync.shares import Shares
+from redis_mw.engine.sync.tended import Tended
 from redis_mw.events import Events
 from redis_mw.flows import Role
 from redis_mw.settings import Settings, seconds
@@ -22,6 +27,7 @@ class Process:
     def __init__(self, settings: Settings, events: Events) -> None:
         self.background = Background()
         self.shares = Shares()
+        self.tended = Tended()
         self.closed = False
         self._settings = settings
         self._events = events
@@ -29,6 +35,7 @@ class Process:
         self._by_role: dict[Role, Link] = {}
         self._by_url: dict[str, Link] = {}
         self._listeners: dict[Link, Listener] = {}
+        self._heard: set[tuple[Role, str]] = set()
 
     def link(self, role: Role) -> Link:
         """The server on which this role lives."""
@@ -52,8 +59,20 @@ class Process:
                     self._listeners[link].close()
             return self._listeners[link]
 
+    def hear(self, role: Role, channel: str, heard: Callable[[], None]) -> None:
+        """Call ``heard`` for wake-ups of this channel until the end, if nobody is called for it yet."""
+        if self.closed or (role, channel) in self._heard:  # as nearly always: asked on every use, so without the lock
+            return
+        listener = self.listener(self.link(role))
+        with self._lock:
+            fresh = (role, channel) not in self._heard
+            self._heard.add((role, channel))
+        if fresh:
+            listener.hear(channel, heard)
+
     def close(self) -> None:
-        """Wait for what is detached, then end listeners and connections."""
+        """End what is tended, wait for what is detached, then end listeners and connections."""
+        self.tended.close()
         self.background.close(DRAIN_S)
         self.closed = True  # before the rest: whoever makes one more listener or link from now on closes it himself
         for listener in tuple(self._listeners.values()):

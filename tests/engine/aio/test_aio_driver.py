@@ -355,17 +355,32 @@ FORK = """
 import asyncio, os, sys, time
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.events import Events
-from redis_mw.flows import Command, one
+from redis_mw.flows import Command, Wait, one
 from redis_mw.settings import Settings
 
 driver = AsyncDriver(Settings(url=sys.argv[1]), Events([], time.time))
 echo = lambda word: one(Command(args=("ECHO", word), parse=lambda reply: reply))
+
+def sleeping(begun):
+    begun.set()
+    yield Wait((), 3600.0)
+
+async def background():
+    begun, heard = asyncio.Event(), asyncio.Event()
+    driver.tend("watch", lambda: sleeping(begun))
+    driver.hear("default", "news", heard.set)
+    async with asyncio.timeout(20):
+        return await begun.wait() and await heard.wait()
+
 parent = asyncio.Runner()
 assert parent.run(driver.run(echo("before"))) == b"before"
+assert parent.run(background())
 child = os.fork()
 if not child:
     with asyncio.Runner() as own:
         replies = [own.run(driver.run(echo(f"child {n}"))) == b"child %d" % n for n in range(50)]
+        replies.append(own.run(background()))
+        own.run(driver.aclose())
     os._exit(0 if all(replies) else 1)
 for n in range(50):
     assert parent.run(driver.run(echo(f"parent {n}"))) == b"parent %d" % n

@@ -193,6 +193,29 @@ def test_a_silent_wire_takes_nothing_new_but_ends_only_when_nobody_is_within_his
     on_loop(main)
 
 
+def test_a_silent_wire_whose_replies_come_after_all_gives_them_and_ends(
+    on_loop: Callable[..., None], link: Callable[..., Any]
+) -> None:
+    async def main() -> None:
+        async with link() as line:
+            loop = asyncio.get_running_loop()
+            ended = loop.create_future()
+            wire = Wire(loop, on_end=lambda _reason, busy: ended.set_result(busy))
+            await wire_to(line.url, wire)
+            line.connections[0].hold()
+            hasty, patient = exchange(("ECHO", 1), patience=0.8), exchange(("ECHO", 2), patience=30.0)
+            wire.send(hasty)
+            wire.send(patient)
+            assert isinstance((await hasty.settled())[0], RedisUnavailable)
+            assert not wire.usable
+            line.connections[0].release()
+            assert await patient.settled() == [b"2"]
+            async with asyncio.timeout(20):
+                assert await ended is False
+
+    on_loop(main)
+
+
 def test_a_loop_that_stalls_longer_than_the_patience_makes_no_false_deadline(
     on_loop: Callable[..., None], server: EmbeddedServer
 ) -> None:

@@ -31,9 +31,32 @@ def ask(driver: SyncDriver, name: str) -> int:
     return wrong + (driver.run(listening(name)) != name)
 
 
+def tended(asleep: threading.Event) -> Flow[None]:
+    """A flow that is never done."""
+    asleep.set()
+    _ = yield Wait((), 3600)
+
+
+def news(driver: SyncDriver, heard: threading.Semaphore) -> int:
+    """Publish, and hear it."""
+    _ = driver.run(one(Command(("PUBLISH", "news", "now"), int)))
+    return not heard.acquire(timeout=10)
+
+
+def begin(driver: SyncDriver) -> tuple[int, threading.Semaphore]:
+    """What goes on in the background until the end begins in this process, whatever its parent has."""
+    asleep, heard = threading.Event(), threading.Semaphore(0)
+    driver.tend("watch", lambda: tended(asleep))
+    driver.hear("default", "news", heard.release)
+    wrong = (not asleep.wait(10)) + (not heard.acquire(timeout=10))
+    return wrong + news(driver, heard), heard
+
+
 def main() -> int:
     driver = SyncDriver(Settings(url=sys.argv[1]), Events((), time.time))
     wrong = ask(driver, "before")
+    missing, heard = begin(driver)
+    wrong += missing
     stop = threading.Event()
 
     def busy() -> None:
@@ -49,7 +72,7 @@ def main() -> int:
         if child == 0:
             code = 1
             try:
-                code = ask(driver, f"child{n}")
+                code = ask(driver, f"child{n}") + begin(driver)[0]
                 driver.close()
             finally:
                 os._exit(code)
@@ -60,6 +83,9 @@ def main() -> int:
     stop.set()
     thread.join()
     wrong += ask(driver, "after")
+    while heard.acquire(blocking=False):
+        pass  # what the children have published
+    wrong += news(driver, heard)
     driver.close()
     _ = sys.stdout.write(f"{wrong} wrong\n")
     return wrong

@@ -65,6 +65,32 @@ def test_a_forked_child_talks_on_connections_of_its_own(shared_valkey: Any) -> N
     assert (done.returncode, done.stdout.strip()) == (0, "0 wrong"), done.stderr
 
 
+def test_a_tended_flow_that_was_past_its_last_look_when_it_was_asked_for_is_followed_by_another(
+    shared_valkey: Any, driver_of: DriverOf
+) -> None:
+    driver = driver_of(shared_valkey.url)
+    to_do, seen = ["first"], []
+    looked, go = threading.Event(), threading.Event()
+
+    def flow() -> Flow[None]:
+        seen.append(tuple(to_do))
+        to_do.clear()
+        looked.set()
+        assert go.wait(20)
+        return
+        yield
+
+    driver.tend("k", flow)
+    assert looked.wait(20)
+    to_do.append("second")
+    for _ in range(3):
+        driver.tend("k", flow)
+    go.set()
+    until(lambda: len(seen) == 2, "another one looks")
+    until(lambda: not [t for t in threading.enumerate() if t.name == "redis-mw-tend"], "and no third")
+    assert seen == [("first",), ("second",)]
+
+
 # A bad day.
 
 
@@ -196,6 +222,8 @@ def test_nothing_is_left_behind(valkey: Any, driver_of: DriverOf) -> None:
     driver = driver_of(valkey.url)
     driver.run(flow())
     driver.detach(one(raw("PING")), within=1)
+    driver.tend("k", flow)
+    driver.hear("default", "news", lambda: None)
     driver.close()
     until(lambda: valkey.say("CLIENT", "LIST").count(b"name=redis-mw") == 0, "all connections are closed")
     until(lambda: not [t for t in threading.enumerate() if t.name.startswith("redis-mw-")], "all threads have ended")
