@@ -125,9 +125,10 @@ class Layer:
         if unread is not None and (room.lists_users or any(entry.needs_user for entry in entries)):
             _ = yield from together(unread.load())
             unread = None
-        tally = exchange.tally
+        tally, caller = exchange.tally, self.caller_of(exchange, entries)
         if tally is None:
-            tally = exchange.tally = Tally(room, self.caller_of(exchange, entries))
+            tally = exchange.tally = Tally(room, caller)
+        tally.caller = caller  # by the second time, more of it may be known
         asks = tally.begin(entries, exchange.request.method)
         if tally.refused is not None or not asks or tally.knows(asks):
             return tally.refused

@@ -18,6 +18,7 @@ from redis_mw.limits.quota import digest
 
 By: TypeAlias = "str | Callable[[Any], str | None]"
 
+LISTED = ("client", "user", "session", "call")
 REMEMBERED = 4096
 TAG = 12
 V4_NETWORKS = (32, 24, 16)
@@ -55,20 +56,11 @@ class Clients:
         """The client that a limit counts for this request."""
         if by == ("client",):
             return self.at(caller.address)
-        parts = [self._part(caller, each) for each in by]
-        if len(parts) == 1:
-            return parts[0]
-        text = "".join(f"{len(part.text)}:{part.text}" for part in parts)
-        return Client(text, digest(text, size=TAG), tuple(name for part in parts for name in part.names))
+        return _joined([self._part(caller, each) for each in by])
 
     def named(self, by: tuple[By, ...], keys: tuple[str, ...]) -> Client:
         """The client that application code names: for each thing a limit counts by, its value."""
-        caller = dict(zip(by, keys, strict=True))
-        parts = [self._named(each, key) for each, key in caller.items()]
-        if len(parts) == 1:
-            return parts[0]
-        text = "".join(f"{len(part.text)}:{part.text}" for part in parts)
-        return Client(text, digest(text, size=TAG), tuple(name for part in parts for name in part.names))
+        return _joined([self._named(each, key) for each, key in zip(by, keys, strict=True)])
 
     def at(self, address: str | None) -> Client:
         """The client at an address: IPv4 as it is, IPv6 by its network; all whose address nobody knows are one."""
@@ -82,6 +74,8 @@ class Clients:
 
     def member(self, by: str, key: str) -> str:
         """The name of a client in the lists. A network must be one that requests look for; ValueError says which."""
+        if by not in LISTED and not by.startswith("header:"):
+            raise ValueError(f"clients are listed by {', '.join(LISTED)} or header:<name>, not by {by!r}")
         if by == "client" and "/" in key:
             network = ip_network(key, strict=False)
             lengths = V4_NETWORKS if network.version == 4 else (self._ipv6_prefix, *V6_NETWORKS)
@@ -140,6 +134,14 @@ class Clients:
 
 
 GLOBAL = Client("global", digest("global", size=TAG), ())
+
+
+def _joined(parts: list[Client]) -> Client:
+    """The client that all of these together are; lengths keep their texts apart."""
+    if len(parts) == 1:
+        return parts[0]
+    text = "".join(f"{len(part.text)}:{part.text}" for part in parts)
+    return Client(text, digest(text, size=TAG), tuple(name for part in parts for name in part.names))
 
 
 def _text(value: Any) -> str:

@@ -27,10 +27,10 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def known(room: Room, asks: Sequence[Ask]) -> Checked | None:
-    """What this process knows without asking: that one of these is denied."""
+    """What this process knows without asking: that one of these is denied, and no other would count that."""
     denials, now = room.memory.denials, room.clock()
     found = denials.find(asks, now)
-    if found is None:
+    if found is None or any(ask.quota.counts_denied and denials.find((ask,), now) is None for ask in asks):
         return None
     _, denial = found
     left = max(0.0, denial.ends - now)
@@ -67,6 +67,7 @@ def check(room: Room, asks: Sequence[Ask], names: Sequence[str], id: str, *, pee
     if checked.refused or (not isinstance(told, Failure) and told.listed):
         for index, verdict in stocked.items():
             memory.stock.put_back(asks[index], verdict)
+            stocked[index] = msgspec.structs.replace(verdict, taken=None)
     if len(checked.verdicts) < len(left):
         return checked
     rest = iter(checked.verdicts)

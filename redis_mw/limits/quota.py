@@ -57,7 +57,12 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cachable(self) -> bool:
         """Whether a denied repeat changes nothing, so that it need not be asked."""
-        return self.kind != "c" and "c" not in self.flags and not self.strikes
+        return self.kind != "c" and not self.counts_denied
+
+    @property
+    def counts_denied(self) -> bool:
+        """Whether something is written when a request is denied."""
+        return "c" in self.flags or bool(self.strikes)
 
     def shared_by(self, workers: int) -> "Quota":
         """The share of one of so many processes that count for themselves; at least one request."""

@@ -104,6 +104,8 @@ class Room:
         """The limit that application code names: by a name in ``limits.named``, else by a rate, or as a value."""
         if isinstance(limit, str) and limit in self.named:
             return self.named[limit]
+        if isinstance(limit, Limit) and (isinstance(limit.by, list) or isinstance(limit.methods, list)):
+            limit = limit.checked(CODE)  # which has tuples for lists, and so can be looked up
         found = self._entries.get(limit)
         if found is None:
             plain = (Limit(limit) if isinstance(limit, str) else limit).checked(CODE)

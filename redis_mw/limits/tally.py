@@ -91,13 +91,23 @@ class Tally:
         self._charged += units
 
     def settle(self, status: int, response: Any = None) -> Flow[None]:
-        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case."""
-        yield from self._settle(
-            [
-                (verdict, taken, entry.counted(taken.cost, status, response) - taken.cost + self._charged)
-                for entry, verdict, taken in self._took
-            ]
-        )
+        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case.
+
+        Raises what a callable of the user's raised; what it was to judge counts as it was taken.
+        """
+        changes: list[tuple[Verdict, Taken, int]] = []
+        error: Exception | None = None
+        for entry, verdict, taken in self._took:
+            counted = taken.cost
+            try:
+                counted = entry.counted(taken.cost, status, response)
+            except Exception as raised:
+                error = raised
+            # Never below nothing: the rest of what is held there is other requests'.
+            changes.append((verdict, taken, max(0, counted + self._charged) - taken.cost))
+        yield from self._settle(changes)
+        if error is not None:
+            raise error
 
     def release(self) -> Flow[None]:
         """The application will not run: give back whatever this request took."""
@@ -163,7 +173,8 @@ class Tally:
 
     def _hear(self, asks: Sequence[Ask], checked: Checked) -> None:
         self.verdicts += checked.verdicts
-        if len(checked.verdicts) == len(asks):
+        # Of a refused request nothing was taken but what its denial costs, and that is not given back.
+        if not checked.refused and len(checked.verdicts) == len(asks):
             for ask, verdict in zip(asks, checked.verdicts, strict=True):
                 if verdict.taken is not None:
                     self._took.append((self._entries[ask.key], verdict, verdict.taken))
