@@ -118,7 +118,7 @@ def _checked(
             elif quota.ahead and answer.taken > ask.cost:
                 memory.stock.store(ask, answer, verdict, verdict.taken, asked_at)
         verdicts.append(verdict)
-    if denied:
+    if denied and not any("c" in ask.quota.flags for ask in asks):  # a denied repeat is to be charged there
         memory.denials.note(asks, verdicts, denied, asked_at)
     return Checked(tuple(verdicts), refused, wait if refused else None)
 
