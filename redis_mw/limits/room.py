@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from ipaddress import ip_network
-from typing import Any
+from typing import Any, Literal
 
 from redis_mw.errors import PolicyError
 from redis_mw.events import Events
@@ -68,7 +68,7 @@ class Room:
         self.clients = Clients(limits.ipv6_prefix, secret)
         self.events = events
         self.workers = settings.workers or workers_of_environment()
-        self.headers = limits.headers
+        self.headers: Literal["standard", "legacy", "both", "none"] = limits.headers
         self.one_header = limits.one_header
         self.clock = clock
         self.now_us = now_us

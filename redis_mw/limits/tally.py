@@ -78,20 +78,22 @@ class Tally:
         return found is not None
 
     def ask(self, asks: Sequence[Ask]) -> Flow[None]:
-        """Ask them all in one round trip. What was taken before for this request is given back if one denies."""
-        if not asks or self.refused is not None:
-            return
-        checked = yield from check(self.room, asks, tuple(self._names), self._id)
-        self._hear(asks, checked)
-        if checked.refused:
-            yield from self.release()
+        """Ask them all in one round trip. If one denies, ``settle`` gives back what was taken before."""
+        if asks and self.refused is None:
+            self._hear(asks, (yield from check(self.room, asks, tuple(self._names), self._id)))
 
     def charge(self, units: int) -> None:
         """Count so many units more (below 0: less) once the request is over, in every limit that it was counted in."""
         self._charged += units
 
     def settle(self, status: int, response: Any = None) -> Flow[None]:
-        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case."""
+        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case.
+
+        Everything is given back if the request was refused after all, by a limit that was asked late.
+        """
+        if self.refused is not None:
+            yield from self.release()
+            return
         yield from self._settle(
             [
                 (verdict, taken, entry.counted(taken.cost, status, response) - taken.cost + self._charged)
@@ -163,7 +165,7 @@ class Tally:
 
     def _hear(self, asks: Sequence[Ask], checked: Checked) -> None:
         self.verdicts += checked.verdicts
-        if len(checked.verdicts) == len(asks):
+        if not checked.refused:  # what a denied request was charged stays charged
             for ask, verdict in zip(asks, checked.verdicts, strict=True):
                 if verdict.taken is not None:
                     self._took.append((self._entries[ask.key], verdict, verdict.taken))
