@@ -56,11 +56,19 @@ class Clients:
         """The client that a limit counts for this request."""
         if by == ("client",):
             return self.at(caller.address)
-        return _joined([self._part(caller, each) for each in by])
+        parts = [self._part(caller, each) for each in by]
+        if len(parts) == 1:
+            return parts[0]
+        text = "".join(f"{len(part.text)}:{part.text}" for part in parts)
+        return Client(text, digest(text, size=TAG), tuple(name for part in parts for name in part.names))
 
     def named(self, by: tuple[By, ...], keys: tuple[str, ...]) -> Client:
         """The client that application code names: for each thing a limit counts by, its value."""
-        return _joined([self._named(each, key) for each, key in zip(by, keys, strict=True)])
+        if len(by) == 1:
+            return self._named(by[0], keys[0])
+        parts = [self._named(each, key) for each, key in zip(by, keys, strict=True)]
+        text = "".join(f"{len(part.text)}:{part.text}" for part in parts)
+        return Client(text, digest(text, size=TAG), tuple(name for part in parts for name in part.names))
 
     def at(self, address: str | None) -> Client:
         """The client at an address: IPv4 as it is, IPv6 by its network; all whose address nobody knows are one."""
@@ -134,14 +142,6 @@ class Clients:
 
 
 GLOBAL = Client("global", digest("global", size=TAG), ())
-
-
-def _joined(parts: list[Client]) -> Client:
-    """The client that all of these together are; lengths keep their texts apart."""
-    if len(parts) == 1:
-        return parts[0]
-    text = "".join(f"{len(part.text)}:{part.text}" for part in parts)
-    return Client(text, digest(text, size=TAG), tuple(name for part in parts for name in part.names))
 
 
 def _text(value: Any) -> str:

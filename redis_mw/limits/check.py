@@ -8,7 +8,7 @@ import msgspec
 from redis_mw.flows import Failure, Flow, one, send
 from redis_mw.limits.commands import Told
 from redis_mw.limits.ledger import Answer, Ask
-from redis_mw.limits.room import Room
+from redis_mw.limits.room import LOOK_AGAIN_S, Room
 from redis_mw.limits.verdict import Taken, Verdict
 
 Reason: TypeAlias = Literal["", "limit", "list", "closed"]
@@ -17,8 +17,7 @@ Reason: TypeAlias = Literal["", "limit", "list", "closed"]
 class Checked(msgspec.Struct, frozen=True):
     """What came of asking. ``refused`` says why the request must not pass, '' if it may.
 
-    ``verdicts`` are in the order of the question; where the answer was known (a denied repeat), only the one that
-    decided is there, and nothing where a list did.
+    ``verdicts`` are in the order of the question; there are none where a list decided, or a limit that is closed.
     """
 
     verdicts: tuple[Verdict, ...] = ()
@@ -27,18 +26,12 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def known(room: Room, asks: Sequence[Ask]) -> Checked | None:
-    """What this process knows without asking: that one of these is denied, and no other would count that."""
-    denials, now = room.memory.denials, room.clock()
-    found = denials.find(asks, now)
-    if found is None or any(ask.quota.counts_denied and denials.find((ask,), now) is None for ask in asks):
-        return None
-    _, denial = found
-    left = max(0.0, denial.ends - now)
-    verdict = msgspec.structs.replace(denial.verdict, retry_after=left)
-    return Checked((verdict,), "limit", left)
+    """What this process knows without asking: that one of these is denied."""
+    found = room.memory.denials.find(asks, room.clock())
+    return None if found is None else Checked(tuple(found[1]), "limit", found[0])
 
 
-def check(room: Room, asks: Sequence[Ask], names: Sequence[str], id: str, *, peek: bool = False) -> Flow[Checked]:
+def check(room: Room, asks: Sequence[Ask], names: tuple[str, ...], id: str, *, peek: bool = False) -> Flow[Checked]:
     """Ask all these limits at once: each is taken from, or none. With ``peek`` nothing is taken.
 
     ``names`` are what the client is called in the lists. Raises nothing: while Redis is away the policy of each limit
@@ -78,24 +71,28 @@ def check(room: Room, asks: Sequence[Ask], names: Sequence[str], id: str, *, pee
 def settle(room: Room, changes: Sequence[tuple[Taken, int]], id: str) -> Flow[None]:
     """Add units to what was taken (below 0: give back); slots are freed. Once, however often this is done."""
     for taken, _ in changes:
-        if taken.kind == "c":
+        if taken.is_slot:
             room.memory.slots.drop(taken)
     if changes:
         _ = yield from one(room.commands.settle([taken for taken, _ in changes], [add for _, add in changes], id))
 
 
-def _told(room: Room, asks: list[Ask], names: Sequence[str], id: str, now: float, peek: bool) -> Flow[Told | Failure]:
-    take = room.commands.take(asks, names, id, peek=peek)
+def _told(room: Room, asks: list[Ask], names: tuple[str, ...], id: str, now: float, peek: bool) -> Flow[Told | Failure]:
+    memory = room.memory
+    take = room.commands.take(asks, names if now >= memory.lists_empty_until else (), id, peek=peek)
     ahead = [ask for ask in asks if ask.quota.ahead] if not peek else []
-    leftovers = [found for ask in ahead if (found := room.memory.stock.leftover(ask, now)) is not None]
+    leftovers = [found for ask in ahead if (found := memory.stock.leftover(ask, now)) is not None]
     try:
         if not leftovers:
-            return (yield from one(take))
+            told = yield from one(take)
+            if isinstance(told, Told) and told.nobody:
+                memory.lists_empty_until = now + LOOK_AGAIN_S
+            return told
         back = room.commands.settle([taken for taken, _ in leftovers], [-units for _, units in leftovers], "")
         _, told = yield from send(back, take)
         return told
     except BaseException:
-        slots = [(taken, -1) for ask in asks if ask.quota.kind == "c" for taken in (_slot(ask, id),)]
+        slots = [(Taken(ask, 0, 1, id), -1) for ask in asks if ask.quota.kind == "c"]
         if slots and not peek:
             yield from settle(room, slots, id)
         raise
@@ -104,33 +101,39 @@ def _told(room: Room, asks: list[Ask], names: Sequence[str], id: str, now: float
 def _checked(
     room: Room, asks: Sequence[Ask], answers: Sequence[Answer], id: str, asked_at: float, peek: bool
 ) -> Checked:
-    memory, verdicts = room.memory, []
+    memory = room.memory
+    verdicts: list[Verdict] = []
+    denied: list[int] = []
     refused: Reason = ""
     wait = 0.0
-    for ask, answer in zip(asks, answers, strict=True):
+    for place, (ask, answer) in enumerate(zip(asks, answers, strict=True)):
         quota = ask.quota
         verdict = verdict_of(ask, answer, id)
         if answer.status != 1 and not quota.limit.shadow:
             refused, wait = "limit", max(wait, verdict.retry_after)
             if not peek and (quota.cachable or (answer.status == 2 and "c" not in quota.flags)):
-                memory.denials.note(ask, verdict, asked_at)
+                denied.append(place)
         if answer.taken and verdict.taken is not None:
             if quota.kind == "c":
                 memory.slots.hold(verdict.taken)
             elif quota.ahead and answer.taken > ask.cost:
                 memory.stock.store(ask, answer, verdict, verdict.taken, asked_at)
         verdicts.append(verdict)
+    if denied and not any(_counts(ask, answer) for ask, answer in zip(asks, answers, strict=True)):
+        memory.denials.note(asks, verdicts, denied, asked_at)
     return Checked(tuple(verdicts), refused, wait if refused else None)
+
+
+def _counts(ask: Ask, answer: Answer) -> bool:
+    """Whether a denied repeat would be charged there, or be a strike."""
+    return "c" in ask.quota.flags or (answer.status == 0 and bool(ask.quota.strikes))
 
 
 def verdict_of(ask: Ask, answer: Answer, id: str, *, degraded: bool = False) -> Verdict:
     """An answer as the application sees it."""
     quota, taken = ask.quota, None
     if answer.taken:
-        reserved = "r" in quota.flags
-        lives_us = max(answer.reset_us, 1_000_000)
-        units = min(answer.taken, ask.cost)
-        taken = Taken(ask.key, quota.kind, quota.unit_us, answer.mark, units, id, reserved, lives_us)
+        taken = Taken(ask, answer.mark, min(answer.taken, ask.cost), id, max(answer.reset_us, 1_000_000))
     return Verdict(
         allowed=answer.status == 1 or quota.limit.shadow,
         limit=quota.amount,
@@ -182,7 +185,3 @@ def _passing(ask: Ask, *, degraded: bool = False) -> Verdict:
         degraded=degraded,
         shadow=quota.limit.shadow,
     )
-
-
-def _slot(ask: Ask, id: str) -> Taken:
-    return Taken(ask.key, "c", ask.quota.unit_us, 0, 1, id, False, 0)

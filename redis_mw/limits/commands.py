@@ -11,6 +11,7 @@
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -32,35 +33,38 @@ FEATURE = "l1"
 
 
 class Told(msgspec.Struct, frozen=True):
-    """The reply of ``take``: never refused (``listed``), refused for so many us (-1: for ever), else an answer each."""
+    """The reply of ``take``: never refused (``listed``), refused for so many us (-1: for ever), else an answer each.
+
+    ``nobody`` is on the lists, as far as they were looked into.
+    """
 
     answers: tuple[Answer, ...] = ()
     listed: bool = False
     refused_us: int | None = None
+    nobody: bool = False
 
 
 class Commands:
     """Builds the commands for one prefix. ``now_us`` overrides the server's clock, for tests."""
 
     def __init__(self, prefix: str, patience_us: int) -> None:
-        self._prefix = prefix
         self._patience_us = patience_us
         self._lists = key(prefix, FEATURE, "lists", "z")
+        self._head = key(prefix, FEATURE, "", "").partition("}")[0]
         self.channel = f"{prefix}:{FEATURE}:w"
         self.now_us = ""
 
     def key(self, tag: str, part: str) -> str:
-        return key(self._prefix, FEATURE, tag, part)
+        return f"{self._head}{tag}}}:{part}"
 
-    def take(self, asks: Sequence[Ask], names: Sequence[str], id: str, *, peek: bool = False) -> Command[Told]:
+    def take(self, asks: Sequence[Ask], names: tuple[str, ...], id: str, *, peek: bool = False) -> Command[Told]:
         """Decide and take; ``names`` are what the client is called in the lists."""
-        words: list[Argument] = [self.now_us, "peek" if peek else "take", id, len(names), *names]
+        words: list[Argument] = [self.now_us, "peek" if peek else "take", id, len(names), *_members(names)]
         keys = [self._lists]
         for ask in asks:
-            quota = ask.quota
             keys.append(ask.key)
-            words += (quota.kind, quota.amount, quota.unit_us, quota.offset_us or quota.burst, ask.cost)
-            words += (quota.flags, quota.strikes)
+            words += ask.quota.words
+            words.append(ask.cost)
         return self._command(tuple(words), _told, tuple(keys), script=TAKE)
 
     def settle(self, taken: Sequence[Taken], adds: Sequence[int], id: str) -> Command[list[int]]:
@@ -68,14 +72,14 @@ class Commands:
         words: list[Argument] = [self.now_us, id]
         for each, add in zip(taken, adds, strict=True):
             once = "r" if each.reserved else "m" if each.id else ""
-            words += (each.kind, each.unit_us, each.mark, add, once, each.lives_us)
-        return self._command(tuple(words), list, tuple(each.key for each in taken), script=SETTLE)
+            words += (each.ask.quota.kind, each.ask.quota.unit_us, each.mark, add, once, each.lives_us)
+        return self._command(tuple(words), list, tuple(each.ask.key for each in taken), script=SETTLE)
 
     def renew(self, slots: Sequence[Taken]) -> Command[list[int]]:
         words: list[Argument] = [self.now_us]
         for each in slots:
-            words += (each.unit_us, each.id)
-        return self._command(tuple(words), list, tuple(each.key for each in slots), script=RENEW)
+            words += (each.ask.quota.unit_us, each.id)
+        return self._command(tuple(words), list, tuple(each.ask.key for each in slots), script=RENEW)
 
     def forget(self, *keys: str) -> Command[int]:
         return self._command(("UNLINK", *keys), int, keys)
@@ -106,9 +110,15 @@ class Commands:
         return Command(words, parse, keys, script, role="limits", patience_us=self._patience_us)
 
 
+@lru_cache(4096)
+def _members(names: tuple[str, ...]) -> tuple[str, ...]:
+    """What a client would be on the lists: all its names as one that is allowed, then as one that is denied."""
+    return tuple([f"{kind}{name}" for kind in "ad" for name in names])
+
+
 def _told(reply: list[Any]) -> Told:
     kind = reply[0]
-    if kind == b"":
-        numbers = reply[1:]
-        return Told(tuple([Answer(*numbers[at : at + 6]) for at in range(0, len(numbers), 6)]))
+    if kind == b"" or kind == b"nobody":
+        answers = tuple([Answer(*reply[at : at + 6]) for at in range(1, len(reply), 6)])
+        return Told(answers, nobody=kind == b"nobody")
     return Told(listed=True) if kind == b"listed" else Told(refused_us=int(reply[1]))

@@ -4,8 +4,10 @@ Remembered for a second at most, so that what another process gives back is noti
 remembered belongs to one limit as it is now: with other numbers, or another cost, it is asked anew.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
+
+import msgspec
 
 from redis_mw.limits.ledger import Ask
 from redis_mw.limits.verdict import Verdict
@@ -17,11 +19,13 @@ MOST = 16384
 
 
 class Denial(NamedTuple):
-    """A verdict, and until when (by the process's clock) it is believed; ``ends`` is when asking again may help."""
+    """Until when (by the process's clock) it is believed, when asking again may help, and what was said then: the
+    verdicts of all limits that were asked together, by key.
+    """
 
     believed_until: float
     ends: float
-    verdict: Verdict
+    verdicts: Mapping[str, Verdict]
 
 
 class Denials:
@@ -33,26 +37,34 @@ class Denials:
     def __bool__(self) -> bool:
         return bool(self._denials)
 
-    def find(self, asks: Iterable[Ask], now: float) -> tuple[Ask, Denial] | None:
-        """The first of these that is known to be denied."""
+    def find(self, asks: Sequence[Ask], now: float) -> tuple[float, list[Verdict]] | None:
+        """For how many seconds one of these is known to be denied, and a verdict for each of them, if all are known."""
         if not self._denials:
             return None
         for ask in asks:
             known = _known(ask)
             denial = self._denials.get(known)
-            if denial is not None:
-                if now < denial.believed_until:
-                    return ask, denial
+            if denial is None:
+                continue
+            if now >= denial.believed_until:
                 _ = self._denials.pop(known, None)
+                continue
+            found = [denial.verdicts.get(each.key) for each in asks]
+            verdicts = [verdict for verdict in found if verdict is not None]
+            if len(verdicts) == len(asks):
+                passed = now - (denial.ends - denial.verdicts[ask.key].retry_after)
+                return denial.ends - now, [_later(verdict, passed) for verdict in verdicts]
         return None
 
-    def note(self, ask: Ask, verdict: Verdict, now: float) -> None:
-        """Remember that this was denied."""
+    def note(self, asks: Sequence[Ask], verdicts: Sequence[Verdict], denied: Sequence[int], now: float) -> None:
+        """Remember that those at the places ``denied`` were denied."""
+        said = {ask.key: msgspec.structs.replace(each, taken=None) for ask, each in zip(asks, verdicts, strict=True)}
         if len(self._denials) >= MOST:
             for known in tuple(self._denials)[: MOST // 16]:
                 _ = self._denials.pop(known, None)
-        ends = now + verdict.retry_after
-        self._denials[_known(ask)] = Denial(min(ends, now + LONGEST_S), ends, verdict)
+        for place in denied:
+            ends = now + verdicts[place].retry_after
+            self._denials[_known(asks[place])] = Denial(min(ends, now + LONGEST_S), ends, said)
 
     def clear(self) -> None:
         self._denials.clear()
@@ -60,3 +72,9 @@ class Denials:
 
 def _known(ask: Ask) -> Known:
     return ask.key, ask.quota.amount, ask.quota.burst, ask.cost
+
+
+def _later(verdict: Verdict, passed: float) -> Verdict:
+    """The same, so many seconds later."""
+    reset_after, retry_after = max(0.0, verdict.reset_after - passed), max(0.0, verdict.retry_after - passed)
+    return msgspec.structs.replace(verdict, reset_after=reset_after, retry_after=retry_after)

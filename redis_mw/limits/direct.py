@@ -18,6 +18,8 @@ from redis_mw.settings import Duration, Limit, microseconds
 Key: TypeAlias = str | int | Sequence[str]
 Hit: TypeAlias = "tuple[Limit | str, Key, int]"
 
+REMEMBERED = 4096
+
 AWAY = RedisUnavailable("a limit that is closed in an outage was asked, and Redis is away")
 
 
@@ -39,6 +41,18 @@ class Question(msgspec.Struct, frozen=True):
 def question(room: Room, limit: Limit | str, key: Key) -> Question:
     """The question for a client that code names; ValueError where the key is not one of this limit's."""
     entry = room.asked_for(limit)
+    if entry.dynamic:
+        return _named(room, entry, key)
+    questions, known = room.memory.questions, (entry, key if isinstance(key, (str, int)) else tuple(key))
+    found: Question | None = questions.get(known)
+    if found is None:
+        if len(questions) >= REMEMBERED:
+            questions.clear()
+        found = questions[known] = _named(room, entry, key)
+    return found
+
+
+def _named(room: Room, entry: Entry, key: Key) -> Question:
     keys = (str(key),) if isinstance(key, (str, int)) else tuple(map(str, key))
     if len(keys) != len(entry.by):
         raise ValueError(f"the limit at {entry.place} counts by {len(entry.by)} things: give a key of as many")
@@ -61,12 +75,15 @@ def _question(room: Room, entry: Entry, client: Client, native: Any) -> Question
 def hit(room: Room, questions: Sequence[Question], *, peek: bool = False) -> Flow[list[Verdict] | Failure]:
     """Take from all of these limits, or from none; a verdict each, in their order."""
     asks = [each.ask for each in questions]
-    if len({ask.key for ask in asks}) < len(asks):
+    if not asks:
+        return []
+    if len(asks) > 1 and len({ask.key for ask in asks}) < len(asks):
         raise ValueError("one limit is asked twice for one client: ask once, with a cost of both")
-    names = tuple(dict.fromkeys(name for each in questions for name in each.names))
-    # What is known of one limit says nothing about the others, and they are to have their verdicts.
-    found = known(room, asks) if len(asks) == 1 and not peek else None
-    checked = found or (yield from check(room, asks, names, room.new_id(), peek=peek))
+    names = questions[0].names
+    if len(questions) > 1:
+        names = tuple(dict.fromkeys(name for each in questions for name in each.names))
+    found = known(room, asks) if not peek else None
+    checked = found or (yield from check(room, asks, names, room.memory.new_id(), peek=peek))
     if checked.refused == "closed":
         return AWAY
     return list(checked.verdicts) if checked.verdicts else [_listed(ask, checked) for ask in asks]
@@ -104,6 +121,7 @@ def ban(room: Room, by: str, key: str, duration: Duration | None) -> Flow[int | 
     _, listed, _ = yield from send(
         room.commands.weed(now), room.commands.enlist(member, until_us), room.commands.tell()
     )
+    room.forget_denials()
     return listed
 
 

@@ -8,12 +8,14 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from redis_mw.limits.quota import RING, Quota
-from redis_mw.limits.verdict import Taken
+
+if TYPE_CHECKING:
+    from redis_mw.limits.verdict import Taken
 
 MOST = 65536
 DAY_US = 86_400_000_000
@@ -61,20 +63,21 @@ class Ledger:
                 for entry, look, ask in zip(entries, seen, asks, strict=True)
             ]
 
-    def settle(self, taken: Taken, add: int, now: int) -> bool:
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
         """Add units (below 0: give back) to what was taken, once for each id; False if that is over, or was done."""
+        key = taken.ask.key
         with self._lock:
-            if taken.id and taken.kind != "c":
-                if (taken.key, taken.id) in self._settled:
+            if taken.id and not taken.is_slot:
+                if (key, taken.id) in self._settled:
                     return False
                 if len(self._settled) >= self._most:
                     del self._settled[next(iter(self._settled))]
-                self._settled[taken.key, taken.id] = None
-            if add == 0 and taken.kind != "c":
+                self._settled[key, taken.id] = None
+            if add == 0 and not taken.is_slot:
                 return True
-            entry = self._entries.get(taken.key)
-            if entry is None and taken.kind == "g" and add > 0:
-                entry = self._entries[taken.key] = _Arrival()
+            if taken.ask.quota.kind == "g" and add > 0:
+                return self._entry(taken.ask).settle(taken, add, now)
+            entry = self._entries.get(key)
             return entry.settle(taken, add, now) if entry is not None else False
 
     def renew(self, key: str, id: str, now: int) -> bool:
@@ -91,10 +94,10 @@ class Ledger:
     def _entry(self, ask: Ask) -> "_Entry":
         entry = self._entries.pop(ask.key, None)
         if entry is None:
-            entry = _KINDS[ask.quota.kind]()
+            entry = _KINDS[ask.quota.kind](ask.quota)
             while len(self._entries) >= self._most:
                 del self._entries[next(iter(self._entries))]
-        entry.quota = ask.quota  # its numbers may be others than the last time
+        entry.quota = ask.quota  # its numbers may have changed since
         self._entries[ask.key] = entry
         return entry
 
@@ -113,9 +116,8 @@ class _Look(msgspec.Struct):
 class _Entry:
     """One client of one limit. The kinds differ in how they look, add, and say when."""
 
-    quota: Quota
-
-    def __init__(self) -> None:
+    def __init__(self, quota: Quota) -> None:
+        self.quota = quota
         self._strikes = self._bans = self._banned = self._kept = 0
 
     def look(self, now: int, cost: int) -> _Look:
@@ -176,15 +178,15 @@ class _Entry:
     def _most_charged(self, look: _Look, now: int) -> int:
         return int(2 * self.quota.amount - look.used)
 
-    def settle(self, taken: Taken, add: int, now: int) -> bool:
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
         raise NotImplementedError
 
 
 class _Ring(_Entry):
     """Sliding: the sub-windows that count, each with its units."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, quota: Quota) -> None:
+        super().__init__(quota)
         self._held: dict[int, int] = {}
         self._last: int | None = None
 
@@ -222,7 +224,7 @@ class _Ring(_Entry):
         assert self._last is not None
         return (self._last + RING) * self.quota.unit_us - now
 
-    def settle(self, taken: Taken, add: int, now: int) -> bool:
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
         if self._last is None or not 0 <= self._last - taken.mark < RING:
             return False
         self._held[taken.mark] = max(0, self._held.get(taken.mark, 0) + add)
@@ -234,8 +236,8 @@ class _Arrival(_Entry):
     which something always was to arrive.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, quota: Quota) -> None:
+        super().__init__(quota)
         self._full = self._busy = 0
 
     @property
@@ -264,21 +266,21 @@ class _Arrival(_Entry):
     def _most_charged(self, look: _Look, now: int) -> int:
         return int((2 * self._span - (look.used - now)) // self.quota.unit_us)
 
-    def settle(self, taken: Taken, add: int, now: int) -> bool:
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
         if add < 0:
             if self._full <= now or self._busy > taken.mark or (taken.id and now >= taken.mark + taken.lives_us):
                 return False
         elif self._full <= now:
             self._busy = self._full = now
-        self._full = max(now, self._full + add * taken.unit_us)
+        self._full = max(now, self._full + add * self.quota.unit_us)
         return True
 
 
 class _Window(_Entry):
     """Fixed: a window of the calendar and what was counted in it."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, quota: Quota) -> None:
+        super().__init__(quota)
         self._window: int | None = None
         self._count = 0
 
@@ -298,7 +300,7 @@ class _Window(_Entry):
     def _reset(self, look: _Look, taken: int, now: int) -> int:
         return window_begins(self.quota, look.mark + 1) - now if look.used or taken else 0
 
-    def settle(self, taken: Taken, add: int, now: int) -> bool:
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
         if self._window != taken.mark:
             return False
         self._count = max(0, self._count + add)
@@ -308,8 +310,8 @@ class _Window(_Entry):
 class _Slots(_Entry):
     """Concurrency: who is in flight, and until when if he is not heard of any more."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, quota: Quota) -> None:
+        super().__init__(quota)
         self._ends: dict[str, int] = {}
 
     def _look(self, now: int, cost: int) -> _Look:
@@ -333,11 +335,11 @@ class _Slots(_Entry):
         self._ends[id] = now + self.quota.unit_us
         return True
 
-    def settle(self, taken: Taken, add: int, now: int) -> bool:
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
         return self._ends.pop(taken.id, None) is not None
 
 
-_KINDS: dict[str, Callable[[], _Entry]] = {"s": _Ring, "g": _Arrival, "f": _Window, "c": _Slots}
+_KINDS: dict[str, Callable[[Quota], _Entry]] = {"s": _Ring, "g": _Arrival, "f": _Window, "c": _Slots}
 
 
 def window_of(quota: Quota, now: int) -> int:

@@ -33,7 +33,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     (g), the period or minus the months (f), the lease of a slot (c); ``offset_us`` moves the calendar (f).
 
     ``ahead`` is how much a process takes in advance for its next requests. ``part`` names it in keys: what the stored
-    numbers mean depends on all that is in it. ``period_us`` is 0 for slots.
+    numbers mean depends on all that is in it. ``period_us`` is 0 for slots. ``words`` are what ``take.lua`` is told.
     """
 
     limit: Limit
@@ -48,6 +48,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     flags: str = ""
     strikes: str = ""
     ahead: int = 0
+    words: tuple[str | int, ...] = ()
 
     @property
     def needs_id(self) -> bool:
@@ -57,12 +58,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def cachable(self) -> bool:
         """Whether a denied repeat changes nothing, so that it need not be asked."""
-        return self.kind != "c" and not self.counts_denied
-
-    @property
-    def counts_denied(self) -> bool:
-        """Whether something is written when a request is denied."""
-        return "c" in self.flags or bool(self.strikes)
+        return self.kind != "c" and "c" not in self.flags and not self.strikes
 
     def shared_by(self, workers: int) -> "Quota":
         """The share of one of so many processes that count for themselves; at least one request."""
@@ -91,6 +87,7 @@ def quota_of(limit: Limit, place: str, text: str | None = None) -> Quota:
     name = limit.name or f"{rate.amount}-{_period_name(rate)}"
     kind: Kind = "c" if rate.in_flight else {"sliding": "s", "gcra": "g", "fixed": "f"}[limit.algorithm]  # type: ignore[assignment]
     unit_us, burst, offset_us = _unit(limit, rate, kind)
+    flags, strikes = _flags(limit), _strikes(limit)
     return Quota(
         limit=limit,
         name=name,
@@ -101,9 +98,10 @@ def quota_of(limit: Limit, place: str, text: str | None = None) -> Quota:
         period_us=rate.period_us,
         burst=burst,
         offset_us=offset_us,
-        flags=_flags(limit),
-        strikes=_strikes(limit),
+        flags=flags,
+        strikes=strikes,
         ahead=limit.lease,
+        words=(kind, rate.amount, unit_us, offset_us or burst, flags, strikes),
     )
 
 

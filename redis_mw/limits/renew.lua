@@ -13,7 +13,7 @@ for i, key in ipairs(KEYS) do
   local ends = tonumber(redis.call('ZSCORE', key, id))
   reply[i] = 0
   if ends and ends > now then
-    redis.call('ZADD', key, string.format('%.0f', now + lease), id)
+    redis.call('ZADD', key, now + lease, id)
     redis.call('PEXPIRE', key, math.ceil(lease / 1000) + 1)
     reply[i] = 1
   end

@@ -1,11 +1,13 @@
 """The limits of one application: what the settings say, and what this process remembers; made once."""
 
+import itertools
 import os
 import secrets as randomness
 import threading
 import time
 from collections.abc import Callable
 from ipaddress import ip_network
+from typing import Any, Literal
 
 from redis_mw.errors import PolicyError
 from redis_mw.events import Events
@@ -20,6 +22,8 @@ from redis_mw.limits.slots import Slots
 from redis_mw.limits.stock import Stock
 from redis_mw.settings import Limit, Limits, Settings, microseconds, replace
 
+LOOK_AGAIN_S = 1.0
+"""How long a process may take lists for empty that were."""
 CODE = "in code"
 """The place of limits that application code asks for by a rate."""
 
@@ -33,6 +37,16 @@ class Memory:
         self.ledger = Ledger()
         self.stock = Stock()
         self.slots = Slots()
+        self.questions: dict[Any, Any] = {}
+        """Whom application code asked for lately (``direct``)."""
+        self.lists_empty_until = 0.0
+        """Until when, by the monotonic clock, nobody needs to be looked up on the lists that change at run time."""
+        self._ids = itertools.count()
+        self._own = randomness.token_hex(6)
+
+    def new_id(self) -> str:
+        """An id that no other request has, here or elsewhere; it is no secret."""
+        return f"{self._own}{next(self._ids):x}"
 
 
 class Room:
@@ -49,24 +63,22 @@ class Room:
         secret: str | bytes = "",
         clock: Callable[[], float] = time.monotonic,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
-        new_id: Callable[[], str] = lambda: randomness.token_hex(8),
     ) -> None:
         self.commands = Commands(settings.prefix, microseconds(settings.patience))
         self.clients = Clients(limits.ipv6_prefix, secret)
         self.events = events
         self.workers = settings.workers or workers_of_environment()
-        self.headers = limits.headers
+        self.headers: Literal["standard", "legacy", "both", "none"] = limits.headers
         self.one_header = limits.one_header
         self.clock = clock
         self.now_us = now_us
-        self.new_id = new_id
         self._has_secret = bool(secret)
         self._shadow = limits.shadow
         self._allow, self._deny = _Listed(limits.allow), _Listed(limits.deny)
         self._lock = threading.Lock()
         self._names: dict[str, tuple[Limit, str]] = {}
         self._memory = Memory()
-        self._entries: dict[str | Limit, Entry] = {}
+        self._asked: dict[int, tuple[Limit | str, Entry]] = {}
         self.named = {
             name: self.entry(_called(limit, name), f"limits.named.{name}") for name, limit in limits.named.items()
         }
@@ -104,16 +116,16 @@ class Room:
         """The limit that application code names: by a name in ``limits.named``, else by a rate, or as a value."""
         if isinstance(limit, str) and limit in self.named:
             return self.named[limit]
-        if isinstance(limit, Limit) and (isinstance(limit.by, list) or isinstance(limit.methods, list)):
-            limit = limit.checked(CODE)  # which has tuples for lists, and so can be looked up
-        found = self._entries.get(limit)
-        if found is None:
-            plain = (Limit(limit) if isinstance(limit, str) else limit).checked(CODE)
-            found = self.entry(plain, f"{CODE}: {plain.rate if isinstance(plain.rate, str) else plain.name}")
-            if len(self._entries) >= 1024:
-                self._entries.clear()
-            self._entries[limit] = found
-        return found
+        # By identity: to hash all fields of a limit takes longer than all the rest.
+        known = self._asked.get(id(limit))
+        if known is not None and known[0] is limit:
+            return known[1]
+        plain = (Limit(limit) if isinstance(limit, str) else limit).checked(CODE)
+        entry = self.entry(plain, f"{CODE}: {plain.rate if isinstance(plain.rate, str) else plain.name}")
+        if len(self._asked) >= 1024:
+            self._asked.clear()
+        self._asked[id(limit)] = limit, entry
+        return entry
 
     def allows(self, client: Client, address: str | None, user: str | None) -> bool:
         """Whether the settings say never to refuse this one."""
@@ -128,8 +140,9 @@ class Room:
         return self.memory.slots.renewing(self.commands.renew)
 
     def forget_denials(self) -> None:
-        """Something was given back, or changed, somewhere: ask anew."""
+        """Something was given back, or a list changed, somewhere: ask anew."""
         self._memory.denials.clear()
+        self._memory.lists_empty_until = 0.0
 
 
 def limits_of(settings: Settings, events: Events, secret: str | bytes = "") -> Room | None:

@@ -41,7 +41,7 @@ for i, key in ipairs(KEYS) do
     end
   elseif kind == 'g' then
     local got = redis.call('HMGET', key, 't', 'b')
-    local full, busy = tonumber(got[1]) or 0, tonumber(got[2])
+    local full, busy = tonumber(got[1]) or 0, tonumber(got[2]) or 0
     if add > 0 then
       if full <= now then full, busy = now, now end
       done = 1
@@ -51,7 +51,7 @@ for i, key in ipairs(KEYS) do
     end
     if done == 1 then
       full = math.max(now, full + add * unit)
-      redis.call('HSET', key, 't', string.format('%.0f', full), 'b', string.format('%.0f', busy))
+      redis.call('HSET', key, 't', full, 'b', busy)
       local ms = math.ceil((full - now) / 1000) + 1
       if ms > redis.call('PTTL', key) then redis.call('PEXPIRE', key, ms) end
     end

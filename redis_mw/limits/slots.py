@@ -27,11 +27,11 @@ class Slots:
 
     def hold(self, taken: Taken) -> None:
         with self._lock:
-            self._held[taken.key, taken.id] = taken
+            self._held[taken.ask.key, taken.id] = taken
 
     def drop(self, taken: Taken) -> None:
         with self._lock:
-            _ = self._held.pop((taken.key, taken.id), None)
+            _ = self._held.pop((taken.ask.key, taken.id), None)
 
     def renewing(self, renew: Callable[[list[Taken]], Command[list[int]]]) -> Flow[None]:
         """Renew what is held, again and again; ends when nothing is. A slot that had run out is not taken again."""

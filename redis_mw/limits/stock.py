@@ -36,7 +36,7 @@ class Stock:
             if shelf is None or now >= shelf.good_until or shelf.units < ask.cost:
                 return None
             self._shelves[ask.key] = shelf._replace(units=shelf.units - ask.cost)
-        taken = msgspec.structs.replace(shelf.taken, cost=ask.cost, id=id)
+        taken = msgspec.structs.replace(shelf.taken, ask=ask, cost=ask.cost, id=id)
         return msgspec.structs.replace(shelf.verdict, taken=taken)
 
     def put_back(self, ask: Ask, verdict: Verdict) -> None:

@@ -67,7 +67,7 @@ class Tally:
             self._entries[key] = entry
             self._names.update(dict.fromkeys(client.names))
             asks.append(Ask(quota, key, entry.cost(caller.native)))
-            self._id = self._id or (room.new_id() if quota.needs_id else "")
+            self._id = self._id or (room.memory.new_id() if quota.needs_id else "")
         return asks
 
     def knows(self, asks: Sequence[Ask]) -> bool:
@@ -78,23 +78,23 @@ class Tally:
         return found is not None
 
     def ask(self, asks: Sequence[Ask]) -> Flow[None]:
-        """Ask them all in one round trip. What was taken before for this request is given back if one denies."""
-        if not asks or self.refused is not None:
-            return
-        checked = yield from check(self.room, asks, tuple(self._names), self._id)
-        self._hear(asks, checked)
-        if checked.refused:
-            yield from self.release()
+        """Ask them all in one round trip. If one denies, ``settle`` gives back what was taken before."""
+        if asks and self.refused is None:
+            self._hear(asks, (yield from check(self.room, asks, tuple(self._names), self._id)))
 
     def charge(self, units: int) -> None:
         """Count so many units more (below 0: less) once the request is over, in every limit that it was counted in."""
         self._charged += units
 
     def settle(self, status: int, response: Any = None) -> Flow[None]:
-        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case.
+        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case, and then
+        raises what a callable of the user's raised.
 
-        Raises what a callable of the user's raised; what it was to judge counts as it was taken.
+        Everything is given back if the request was refused after all, by a limit that was asked late.
         """
+        if self.refused is not None:
+            yield from self.release()
+            return
         changes: list[tuple[Verdict, Taken, int]] = []
         error: Exception | None = None
         for entry, verdict, taken in self._took:
@@ -147,7 +147,7 @@ class Tally:
         for verdict, taken, add in changes:
             if verdict.degraded:
                 _ = self.room.memory.ledger.settle(taken, add, self.room.now_us())
-            elif taken.kind == "c" or taken.reserved:
+            elif taken.is_slot or taken.reserved:
                 found.append((taken, add))
             elif add:
                 found.append((msgspec.structs.replace(taken, id=""), add))
@@ -173,8 +173,7 @@ class Tally:
 
     def _hear(self, asks: Sequence[Ask], checked: Checked) -> None:
         self.verdicts += checked.verdicts
-        # Of a refused request nothing was taken but what its denial costs, and that is not given back.
-        if not checked.refused and len(checked.verdicts) == len(asks):
+        if not checked.refused:  # what a denied request was charged stays charged
             for ask, verdict in zip(asks, checked.verdicts, strict=True):
                 if verdict.taken is not None:
                     self._took.append((self._entries[ask.key], verdict, verdict.taken))

@@ -2,21 +2,30 @@
 
 import msgspec
 
+from redis_mw.limits.ledger import Ask
+
 
 class Taken(msgspec.Struct, frozen=True, gc=False):
-    """What was taken from one limit of one client, so that it can be given back: the key, and what names the units.
+    """What was taken by one question, so that it can be given back, once for its ``id``.
 
-    ``mark`` is the sub-window or window they were counted in. ``reserved`` says that Redis keeps the id.
+    ``mark`` is the sub-window or window the units were counted in, ``lives_us`` how long they count there.
     """
 
-    key: str
-    kind: str
-    unit_us: int
+    ask: Ask
     mark: int
     cost: int
     id: str
-    reserved: bool
-    lives_us: int
+    lives_us: int = 0
+
+    @property
+    def is_slot(self) -> bool:
+        """Whether it is a place among the requests in flight."""
+        return self.ask.quota.kind == "c"
+
+    @property
+    def reserved(self) -> bool:
+        """Whether Redis keeps the id until this is settled."""
+        return "r" in self.ask.quota.flags
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False, kw_only=True):

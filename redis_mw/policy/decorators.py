@@ -80,20 +80,18 @@ def marking(mark: Mark) -> Callable[[V], V]:
 def _wrapped(view: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
     marks = (*own_marks(view), mark)
     placed = Placed(mark, f"{name_of(view)}#{len(marks)}")
-    if iscoroutinefunction(view):
 
-        @wraps(view)
-        async def wrapper(*args: Any, **kwargs: Any) -> Any:
-            await gate().ahold(placed)
-            return await view(*args, **kwargs)
+    @wraps(view)
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        await gate().ahold(placed)
+        return await view(*args, **kwargs)
 
-    else:
+    @wraps(view)
+    def called(*args: Any, **kwargs: Any) -> Any:
+        gate().hold(placed)
+        return view(*args, **kwargs)
 
-        @wraps(view)
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            gate().hold(placed)
-            return view(*args, **kwargs)
-
+    wrapper = awaited if iscoroutinefunction(view) else called
     setattr(wrapper, ATTRIBUTE, marks)
     return wrapper
 

@@ -1,6 +1,7 @@
 """What the steps of the tour are made of: rows about shops, requests held in flight, counts taken behind the scenes."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -82,6 +83,11 @@ def who(visitor: Visitor, shop: Shop) -> str:
     """Who is logged in, and how many things are in the cart."""
     data = visitor.again().get(f"{shop.url}/cart").data
     return f"{data['user'] or 'nobody'}, {data['things']}"
+
+
+def times(statuses: list[int]) -> str:
+    """``5 x 401, 3 x 429``: each status with how often it came, in the order of the numbers."""
+    return ", ".join(f"{count} x {status}" for status, count in sorted(Counter(statuses).items()))
 
 
 def eventually(ask: Callable[[], Reply], status: int) -> Reply:

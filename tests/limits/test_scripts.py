@@ -8,6 +8,7 @@ must be one that no longer matters, and none lives for ever.
 from typing import Any
 
 import hypothesis
+import msgspec
 import pytest
 import redis
 from hypothesis import strategies as st
@@ -128,7 +129,7 @@ class Histories(RuleBasedStateMachine):
             for quota, cost in [(QUOTAS[number], cost) for number, cost in asked]
         ]
         keys = [each for ask in made for each in (ask.key, f"{ask.key}:{id}")]
-        told = self.run(self.told().take(made, ["client:x"], id, peek=peek), *keys)
+        told = self.run(self.told().take(made, ("client:x",), id, peek=peek), *keys)
         expected = self.ledger.take(made, self.now, id, peek=peek)
         assert list(told.answers) == expected
         self.quotas.update({ask.key: ask.quota for ask in made})
@@ -149,24 +150,29 @@ class Histories(RuleBasedStateMachine):
         some = data.draw(st.sampled_from(self.taken[-4:]))
         id = some[0].id
         if plain:
-            some = [each if each.kind == "c" else Taken(*_but(each, id="", reserved=False)) for each in some]
+            some = [
+                each if each.is_slot else msgspec.structs.replace(each, id="") for each in some if not each.reserved
+            ]
+        if not some:
+            return
         adds = [data.draw(st.sampled_from([-each.cost, -each.cost, -1, 0, 2])) for each in some]
-        keys = [each for taken in some for each in (taken.key, f"{taken.key}:{taken.id}")]
+        keys = [each for taken in some for each in (taken.ask.key, f"{taken.ask.key}:{taken.id}")]
         reply = self.run(self.told().settle(some, adds, id), *keys)
         for taken, add, done in zip(some, adds, reply, strict=True):
-            reserved = not taken.reserved or self.reserved.pop((taken.key, taken.id), 0) > self.now
+            known = taken.ask.key, taken.id
+            reserved = not taken.reserved or self.reserved.pop(known, 0) > self.now
             expected = reserved and self.ledger.settle(taken, add, self.now)
             assert done == expected
             if done and add and taken.id:
-                assert (taken.key, taken.id) not in self.given or self.went_back
-                self.given.add((taken.key, taken.id))
+                assert known not in self.given or self.went_back
+                self.given.add(known)
 
-    @precondition(lambda self: any(each.kind == "c" for some in self.taken for each in some))
+    @precondition(lambda self: any(each.is_slot for some in self.taken for each in some))
     @rule(data=st.data())
     def renew(self, data: st.DataObject) -> None:
-        slots = [each for some in self.taken for each in some if each.kind == "c"]
+        slots = [each for some in self.taken for each in some if each.is_slot]
         slot = data.draw(st.sampled_from(slots[-3:]))
-        assert self.run(self.told().renew([slot]), slot.key) == [self.ledger.renew(slot.key, slot.id, self.now)]
+        assert self.run(self.told().renew([slot]), slot.ask.key) == [self.ledger.renew(slot.ask.key, slot.id, self.now)]
 
     @rule(number=numbers)
     def reset(self, number: int) -> None:
@@ -209,10 +215,6 @@ class Histories(RuleBasedStateMachine):
         assert known == new
         # A ban may be over sooner where a deploy has taken the strikes off the limit meanwhile.
         assert key in self.unstruck or self.ledger._entries[key]._kept <= self.now
-
-
-def _but(taken: Taken, **changes: Any) -> list[Any]:
-    return [changes.get(name, getattr(taken, name)) for name in taken.__struct_fields__]
 
 
 @pytest.mark.hypothesis  # so that the long profile includes it
