@@ -90,7 +90,7 @@ class Clients:
             if network.prefixlen not in lengths:
                 known = ", ".join(f"/{length}" for length in lengths)
                 raise ValueError(f"{key} cannot be listed while the application runs: networks of {known} can")
-            return f"client:{network}"
+            return f"client:{network if network.prefixlen < 32 or network.version == 6 else network.network_address}"
         return self._named(by, key).names[0]
 
     def _part(self, caller: Caller, by: By) -> Client:
