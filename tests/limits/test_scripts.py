@@ -155,7 +155,11 @@ class Histories(RuleBasedStateMachine):
             ]
         if not some:
             return
-        adds = [data.draw(st.sampled_from([-each.cost, -each.cost, -1, 0, 2])) for each in some]
+        # More is charged without an id, or by one that was reserved.
+        adds = [
+            data.draw(st.sampled_from([-each.cost, -each.cost, -1, 0, *([] if each.id and not each.reserved else [2])]))
+            for each in some
+        ]
         keys = [each for taken in some for each in (taken.ask.key, f"{taken.ask.key}:{taken.id}")]
         reply = self.run(self.told().settle(some, adds, id), *keys)
         for taken, add, done in zip(some, adds, reply, strict=True):
