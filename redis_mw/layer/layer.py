@@ -63,12 +63,10 @@ class Layer:
         framework's name for the place the request goes to.
         """
         session, entries = self.table.policies(request.method, request.path)
-        exchange = Exchange(request, session, native=native, route=route)
+        exchange = Exchange(request, session, native=native)
         if self.limits is not None and not _is_preflight(request):
-            for placed in marks:
-                exchange.held.add(placed.mark)
-                entries += (self._entry(placed),)
             exchange.entries = entries
+        self.routed(exchange, marks, route)
         if self.room is None:
             return exchange
 
@@ -89,6 +87,15 @@ class Layer:
                 id, stale = verified.id, verified.stale
         exchange.visit = Visit(self.room, id, stale=stale, agent=agent, touch=session.touch)
         return exchange
+
+    def routed(self, exchange: Exchange, marks: Iterable[Placed], route: str) -> None:
+        """Say which view will answer, where that was not known yet when the exchange began; before ``open``."""
+        exchange.route = route
+        if self.limits is None or _is_preflight(exchange.request):
+            return
+        for placed in marks:
+            exchange.held.add(placed.mark)
+            exchange.entries += (self._entry(placed),)
 
     def open(self, exchange: Exchange, *, eager: bool) -> Flow[Proceed | Respond]:
         """Ask Redis for what the request needs, in one trip. ``eager`` loads the session although nobody asked yet.

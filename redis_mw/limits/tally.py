@@ -87,27 +87,27 @@ class Tally:
         self._charged += units
 
     def settle(self, status: int, response: Any = None) -> Flow[None]:
-        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case, and then
-        raises what a callable of the user's raised.
+        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case.
 
+        What a callable of the user's raises is raised when that is done; the request then counts as it was taken.
         Everything is given back if the request was refused after all, by a limit that was asked late.
         """
         if self.refused is not None:
             yield from self.release()
             return
         changes: list[tuple[Verdict, Taken, int]] = []
-        error: Exception | None = None
+        failure: Exception | None = None
         for entry, verdict, taken in self._took:
             counted = taken.cost
             try:
                 counted = entry.counted(taken.cost, status, response)
-            except Exception as raised:
-                error = raised
+            except Exception as error:
+                failure = error
             # Never below nothing: the rest of what is held there is other requests'.
             changes.append((verdict, taken, max(0, counted + self._charged) - taken.cost))
         yield from self._settle(changes)
-        if error is not None:
-            raise error
+        if failure is not None:
+            raise failure
 
     def release(self) -> Flow[None]:
         """The application will not run: give back whatever this request took."""
@@ -132,8 +132,11 @@ class Tally:
 
     @property
     def took(self) -> bool:
-        """Whether something was taken that is not settled yet."""
-        return bool(self._took) and not self._settled
+        """Whether something that was taken is still to be freed, kept or corrected."""
+        if self._settled:
+            return False
+        changed = self._charged or self.refused is not None
+        return any(changed or taken.is_slot or taken.reserved for _, _, taken in self._took)
 
     def fields(self) -> list[tuple[str, str]]:
         """The header fields that tell of the limits."""

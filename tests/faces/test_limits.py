@@ -352,7 +352,7 @@ def test_what_cannot_be_asked_says_so(make: Callable[..., Face]) -> None:
 def test_a_credential_is_only_hashed_with_a_secret(redis_mw_settings: Settings) -> None:
     limit = Limit("5/minute", by="header:X-Api-Key")
     with RedisMW(replace(redis_mw_settings, secret="")) as mw:
-        with pytest.raises(PolicyError, match="set secret"):
+        with pytest.raises(PolicyError, match="hashed with a secret"):
             mw.limits.hit(limit, key="a key")
     with RedisMW(redis_mw_settings) as mw, redis.Redis.from_url(redis_mw_settings.url_of("limits")) as client:
         assert mw.limits.hit(limit, key="a key of somebody")
