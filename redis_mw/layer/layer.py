@@ -95,7 +95,7 @@ class Layer:
             return
         for placed in marks:
             exchange.held.add(placed.mark)
-            exchange.entries += (self._entry(placed),)
+            exchange.entries += (self._entry(exchange, placed),)
 
     def open(self, exchange: Exchange, *, eager: bool) -> Flow[Proceed | Respond]:
         """Ask Redis for what the request needs, in one trip. ``eager`` loads the session although nobody asked yet.
@@ -122,7 +122,7 @@ class Layer:
         exchange.held.add(placed.mark)
         if _is_preflight(exchange.request):
             return None
-        return (yield from self._limit(exchange, (self._entry(placed),)))
+        return (yield from self._limit(exchange, (self._entry(exchange, placed),)))
 
     def _limit(self, exchange: Exchange, entries: tuple[Entry, ...]) -> Flow[Refused | None]:
         """Ask these limits, all or none of which are taken from; the session rides along where a batch goes out."""
@@ -166,11 +166,15 @@ class Layer:
         self._watch.saw(request, address)
         return address
 
-    def _entry(self, placed: Placed) -> Entry:
-        entry = self._marked.get((placed.mark, placed.place))
+    def _entry(self, exchange: Exchange, placed: Placed) -> Entry:
+        """The limit of a mark. A view that a function has made is called like the others of its making, so its route
+        tells it from them.
+        """
+        assert self.limits is not None
+        place = f"{placed.place} {exchange.route}" if "<locals>" in placed.place else placed.place
+        entry = self._marked.get((placed.mark, place))
         if entry is None:
-            assert self.limits is not None
-            entry = self._marked[placed.mark, placed.place] = self.limits.entry(placed.mark.policy, placed.place)
+            entry = self._marked[placed.mark, place] = self.limits.entry(placed.mark.policy, place)
         return entry
 
     def explain(self, exchange: Exchange) -> Flow[list[Explanation]]:
