@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, cast
 from weakref import WeakSet
 
 from redis_mw.policy.current import gate
-from redis_mw.policy.marks import ATTRIBUTE, Above, Mark, Placed, marks_on, name_of, own_marks, write
+from redis_mw.policy.marks import ATTRIBUTE, Above, Mark, Placed, marks_on, name_of, own_marks, write, write_apart
 from redis_mw.settings import Limit, Strikes
 from redis_mw.settings.rates import By, Cost, Counted, RateText
 
@@ -103,10 +103,16 @@ def _wrapped(view: Callable[..., Any], mark: Mark, place: str = "") -> Callable[
         gate().hold(placed)
         return view(*args, **kwargs)
 
-    wrapper = awaited if iscoroutinefunction(view) else called
+    wrapper = awaited if _is_async(view) else called
     setattr(wrapper, ATTRIBUTE, marks)
+    write_apart(wrapper, mark)
     _wrappers.add(wrapper)
     return wrapper
+
+
+def _is_async(view: Callable[..., Any]) -> bool:
+    """Whether it gives something to be awaited; before Python 3.12 what only says so was marked as asyncio did."""
+    return iscoroutinefunction(view) or getattr(view, "_is_coroutine", None) is not None
 
 
 def _leave_word(view: Any, mark: Mark) -> None:
