@@ -250,9 +250,7 @@ def test_a_ban_may_last_for_ever_and_allowing_is_stronger(limits: Face) -> None:
         ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"),
     ],
 )
-def test_networks_are_banned_and_allowed(
-    limits: Face, network: str, inside: str | None, outside: str | None
-) -> None:
+def test_networks_are_banned_and_allowed(limits: Face, network: str, inside: str | None, outside: str | None) -> None:
     if inside is None:
         with pytest.raises(ValueError, match="networks of /64, /48, /32"):
             limits.ban(network)

@@ -252,7 +252,15 @@ def test_limits_may_be_off(redis_mw_settings: Settings) -> None:
         assert trips.total == 0
 
 
-@pytest.mark.parametrize(("limit", "needed"), [(Limit("5/m", by="route"), True), (Limit("5/m", by=["user", "route"]), True),
-                                               ("5/m", False), (Limit("5/m", by="global"), False)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("limit", "needed"),
+    [
+        (Limit("5/m", by="route"), True),
+        (Limit("5/m", by=["user", "route"]), True),
+        ("5/m", False),
+        (Limit("5/m", by="global"), False),
+    ],
+    ids=["by route", "by user and route", "by client", "by nothing"],
+)
 def test_routes_are_needed_where_a_rule_counts_by_them(app_of: Callable[..., App], limit: Any, needed: bool) -> None:
     assert app_of(limit).layer.needs_routes == app_of(default=[limit]).layer.needs_routes == needed

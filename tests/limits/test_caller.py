@@ -76,7 +76,8 @@ def test_who_has_a_network_of_addresses_is_one_client(address: Any, host: int, b
 @given(v4)
 def test_an_ipv4_address_is_itself_however_it_is_written(address: IPv4Address) -> None:
     mapped = IPv6Address(0xFFFF << 32 | int(address))
-    written = [str(mapped), f"::ffff:{address}", f"[::ffff:{address}]:443", f"{address}:8080", f'"{address}"', mapped.exploded]
+    written = [str(mapped), mapped.exploded, f"::ffff:{address}", f"[::ffff:{address}]:443"]
+    written += [f"{address}:8080", f'"{address}"']
     assert {CLIENTS.at(text) for text in written} == {CLIENTS.at(str(address))}
     assert CLIENTS.at(str(address)).text == f"client:{address}"
 
@@ -127,7 +128,7 @@ def test_nobody_gets_somebody_elses_bucket(one: Caller, other: Caller, ways: lis
     assert (CLIENTS.of(one, by(*ways)).tag == CLIENTS.of(other, by(*others)).tag) == same
 
 
-@given(st.lists(st.sampled_from("ab:1|"), max_size=12).map("".join), st.lists(st.sampled_from("ab:1|"), max_size=12).map("".join))
+@given(st.text("ab:1|", max_size=12), st.text("ab:1|", max_size=12))
 def test_values_of_several_things_never_run_into_each_other(one: str, other: str) -> None:
     ways = by("user", "header:X-Api-Key")
     clients = {CLIENTS.named(ways, keys).tag for keys in ((one, other), (one + "a", other), (one, "a" + other))}
@@ -160,7 +161,8 @@ def test_code_names_a_client_as_its_requests_are(caller: Caller, chosen: list[st
 
 def test_names_of_headers_compare_without_case() -> None:
     one = CLIENTS.of(caller(header="k"), ("header:X-Api-Key",))
-    assert one == CLIENTS.of(caller(header="k"), ("header:x-api-key",)) != CLIENTS.of(caller(header="K"), ("header:x-api-key",))
+    assert one == CLIENTS.of(caller(header="k"), ("header:x-api-key",))
+    assert one != CLIENTS.of(caller(header="K"), ("header:x-api-key",)), "values do not"
 
 
 @pytest.mark.parametrize("value", [b"bytes", 42, ["a"], object()], ids=repr)
@@ -202,7 +204,7 @@ def test_what_may_be_a_credential_needs_a_secret(make_room: Callable[..., Room],
     if not secret:
         assert make_room("").entry(Limit("5/minute", by=by), "here")
         return
-    with pytest.raises(PolicyError, match="the limit at here .* credential, which is hashed with a secret"):
+    with pytest.raises(PolicyError, match=r"the limit at here .* credential, which is hashed with a secret"):
         make_room("").entry(Limit("5/minute", by=by), "here")
 
 

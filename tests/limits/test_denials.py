@@ -1,4 +1,4 @@
-"""What a process remembers of the denied, and of lists that were empty: a repeat costs no trip, for a second at most."""
+"""What a process remembers for a second at most: who is denied, so that a repeat costs no trip, and empty lists."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -42,11 +42,11 @@ class Server:
         self.now += us
         self.room.commands.now_us = self.now  # type: ignore[assignment]
 
-    def keys(self) -> list[str]:
+    def stored(self) -> list[str]:
         return [key.decode() for key in self.client.scan_iter(f"{self.prefix}:*", count=1000)]
 
     def none_lives_for_ever(self) -> None:
-        for key in self.keys():
+        for key in self.stored():
             assert self.client.pttl(key) > 0 or key.endswith("{lists}:z"), key
 
 
@@ -74,16 +74,16 @@ def test_every_key_has_an_end_at_all_times(server: Server, limit: Limit) -> None
         if turn % 7 == 0:
             server.mw.limits.refund(took[turn // 2])
             server.none_lives_for_ever()
-    assert server.keys()
+    assert server.stored()
 
 
 def test_only_the_lists_live_until_they_are_changed(server: Server) -> None:
     server.mw.limits.ban("192.0.2.7", 60)
     server.mw.limits.allow("192.0.2.8")
-    assert [server.client.pttl(key) for key in server.keys()] == [-1]
+    assert [server.client.pttl(key) for key in server.stored()] == [-1]
     server.mw.limits.unban("192.0.2.7")
     server.mw.limits.disallow("192.0.2.8")
-    assert not server.keys()
+    assert not server.stored()
 
 
 @pytest.mark.parametrize("limit", list(LIMITS.values())[:-1], ids=list(LIMITS)[:-1])
@@ -155,7 +155,7 @@ def test_a_limit_may_change_on_a_live_server(
         server.now += 31 * 86_400_000_000 + 120_000_000
         (verdict,) = server.mw.driver.run(hit(room(), after))
         assert verdict, (before, after)
-        for key in server.keys():
+        for key in server.stored():
             server.client.delete(key)
 
 

@@ -63,7 +63,8 @@ async def main():
         await mw.ping()
         print("ready", flush=True)
         sys.stdin.readline()
-        print(sum([v.allowed for v in await asyncio.gather(*(mw.limits.hit(rate, key="a") for _ in range(int(tries))))]))
+        verdicts = await asyncio.gather(*(mw.limits.hit(rate, key="a") for _ in range(int(tries))))
+        print(sum(verdict.allowed for verdict in verdicts))
 asyncio.run(main())
 """
 

@@ -90,7 +90,9 @@ def test_a_rate_may_depend_on_the_request(house: House) -> None:
     ("rate", "message"),
     [("often", "not a rate"), (5, "the limit at here"), ("0/minute", "not a rate"), ("1/minute", "cost")],
 )
-def test_a_rate_that_a_callable_says_wrong_is_a_policy_error_at_its_place(house: House, rate: Any, message: str) -> None:
+def test_a_wrong_rate_of_a_callable_is_a_policy_error_that_names_its_place(
+    house: House, rate: Any, message: str
+) -> None:
     with pytest.raises(PolicyError, match=f"the limit at here.*{message}|{message}"):
         house.ask(house.entry(Limit(lambda native: rate, cost=2)))
 
@@ -181,11 +183,11 @@ def test_lists_of_the_settings_decide_without_a_trip(house_of: Callable[..., Hou
     house = house_of(allow=["10.0.0.0/8", "user:boss", "192.0.2.1"], deny=["192.0.2.0/24", "user:42", "2001:db8::/32"])
     entry = house.entry("1/hour")
     with count_round_trips() as trips:
-        for caller in (Caller(address="10.1.2.3"), Caller(address="192.0.2.1"), Caller(address="192.0.2.9", user="boss"),
-                       Caller(address="::ffff:10.0.0.1")):  # fmt: skip
+        boss = Caller(address="192.0.2.9", user="boss")
+        for caller in (Caller("10.1.2.3"), Caller("192.0.2.1"), Caller("::ffff:10.0.0.1"), boss):
             tally = house.ask(entry, caller=caller)
             assert tally.refused is None and not tally.verdicts and not tally.took
-        for caller in (Caller(address="192.0.2.9"), Caller(address="2001:db8:9::1"), Caller(address="1.2.3.4", user="42")):
+        for caller in (Caller("192.0.2.9"), Caller("2001:db8:9::1"), Caller("1.2.3.4", user="42")):
             refused = house.ask(entry, caller=caller).refused
             assert refused is not None and (refused.status, refused.retry_after) == (403, None)
             assert refused.problem["type"].endswith("#abnormal-usage-detected")
@@ -218,7 +220,8 @@ def test_an_explanation_says_what_would_be_said_and_counts_nothing(house: House)
         one, other = house.mw.driver.run(Tally(house.room, caller).explain(entries, "GET"))
     assert (one.name, one.place, one.by, one.client) == ("1-per-h", "GET /x#0", "client", "client:2001:db8::/64")
     assert (one.verdict.allowed, one.verdict.remaining) == (True, 1)
-    assert (other.name, other.place) == ("d", "GET /x#1") and other.by.startswith("user, ") and other.by.endswith("plan")
+    assert (other.name, other.place) == ("d", "GET /x#1")
+    assert other.by.startswith("user, ") and other.by.endswith("plan")
     _ = house.ask(*entries, caller=caller)
     one, other = house.mw.driver.run(Tally(house.room, caller).explain(entries, "GET"))
     assert not one.verdict and one.verdict.retry_after > 0 and other.verdict.remaining == 8
@@ -316,7 +319,7 @@ def test_how_many_processes_there_are_is_read_from_the_environment(
 def test_a_name_means_one_limit(make_room: Callable[..., Room]) -> None:
     room = make_room(named={"login": "5/minute"})
     assert room.entry(Limit("5/minute", name="login"), "GET /x").quota(None) is not None
-    with pytest.raises(PolicyError, match="the limit 'login' at GET /x is not the one of that name at limits.named.login"):
+    with pytest.raises(PolicyError, match=r"the limit 'login' at GET /x is not .* at limits\.named\.login"):
         room.entry(Limit("6/minute", name="login"), "GET /x")
     with pytest.raises(PolicyError, match="not the one of that name"):
         room.entry(Limit("5/minute", name="login", by="user"), "GET /x")
@@ -328,4 +331,5 @@ def test_all_limits_may_be_in_shadow(house_of: Callable[..., House]) -> None:
     for remaining in (0, 0, 0):
         tally = house.ask(entry)
         assert tally.refused is None and tally.fields() == []
-        assert [(verdict.allowed, verdict.shadow, verdict.remaining) for verdict in tally.verdicts] == [(True, True, remaining)]
+        (verdict,) = tally.verdicts
+        assert (verdict.allowed, verdict.shadow, verdict.remaining) == (True, True, remaining)

@@ -55,8 +55,11 @@ def test_one_private_address_for_everybody_is_told_once(said: Any) -> None:
     assert "all came from one private address" in message and "10.0.0.7" not in message
 
 
-@pytest.mark.parametrize("addresses", [["10.0.0.7", "10.0.0.8"], ["127.0.0.1"], ["8.8.8.8"], ["::1"], [None], ["a socket"]],
-                         ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    "addresses",
+    [["10.0.0.7", "10.0.0.8"], ["127.0.0.1"], ["8.8.8.8"], ["::1"], [None], ["a socket"]],
+    ids=str,
+)
 def test_several_local_or_public_addresses_are_no_proxy(said: Any, addresses: list[str | None]) -> None:
     watch = ProxyWatch(Proxies())
     for number in range(2 * ENOUGH):

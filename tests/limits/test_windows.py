@@ -172,8 +172,9 @@ def test_fixed_windows_are_those_of_the_calendar(at: datetime, rate: str) -> Non
     midnight = (begin.hour, begin.minute, begin.second, begin.microsecond) == (0, 0, 0, 0)
     match rate:
         case "minute" | "15m" | "hour":
-            assert end - begin == {"minute": timedelta(0, 60), "15m": timedelta(0, 900), "hour": timedelta(0, 3600)}[rate]
-            assert begin.second == 0 and begin.minute % {"minute": 1, "15m": 15, "hour": 60}[rate] == 0
+            minutes = {"minute": 1, "15m": 15, "hour": 60}[rate]
+            assert end - begin == timedelta(minutes=minutes)
+            assert begin.second == 0 and begin.minute % minutes == 0
         case "day" | "2days":
             assert midnight and (end - begin).days == (1 if rate == "day" else 2)
         case "week" | "2weeks":
@@ -199,7 +200,10 @@ def test_fixed_is_never_above_its_limit_in_a_window_of_the_calendar(
         counted[window] = before + (cost if answer.status else 0)
 
 
-@given(starts, st.lists(st.tuples(gaps, st.sampled_from(["take", "take", "free", "renew"])), max_size=60), st.integers(1, 5))
+doings = st.lists(st.tuples(gaps, st.sampled_from(["take", "take", "free", "renew"])), max_size=60)
+
+
+@given(starts, doings, st.integers(1, 5))
 def test_never_are_more_in_flight_than_there_are_slots(start: int, arrivals: Any, amount: int) -> None:
     ledger, limit = Ledger(), Limit(f"{amount} in flight")
     ends: dict[str, int] = {}

@@ -87,7 +87,7 @@ def test_what_is_refused_does_not_run(view: Callable[..., Any]) -> None:
 
 @VIEWS
 def test_without_a_layer_it_raises(view: Callable[..., Any]) -> None:
-    with pytest.raises(LayerMissing, match="a decorated view was called.*mount RedisMiddleware or RedisExtension"):
+    with pytest.raises(LayerMissing, match=r"a decorated view was called.*mount RedisMiddleware or RedisExtension"):
         called(limited("5/minute")(view), 7)
 
 
@@ -137,7 +137,7 @@ def test_the_marks_of_a_method_hold_for_its_requests() -> None:
 
 
 def test_its_arguments_are_those_of_a_limit_checked_at_once() -> None:
-    arguments = {name: parameter for name, parameter in inspect.signature(limited).parameters.items()}
+    arguments = inspect.signature(limited).parameters
     assert list(arguments) == list(Limit.__struct_fields__)
     defaults = {name: each.default for name, each in arguments.items() if name != "rate"}
     assert defaults == {name: getattr(Limit("1/s"), name) for name in defaults}

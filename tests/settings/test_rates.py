@@ -41,16 +41,17 @@ def test_slots_are_written_in_flight() -> None:
 
 
 WRONG = [
-    "", " ", "5", "5/", "/minute", "0/minute", "-1/minute", "+1/minute", "1.5/minute", "05/minute", "5/0m", "5/-1m", "5/00m",
-    "5/fortnight", "5 per minute", "5/minute ", " 5/minute", "5/minute\n", "5//minute", "5  /minute", "5/M", "5/MINUTE",
-    "5/ms", "5/y", "5/year", "1000000000000/s", "5/1000000s", "5/99999d", "٥/minute", "5/1827d1", "0 in flight",
-    "-1 in flight", "20 in  flight", "20 In Flight", "in flight", "1e3/s", "5/1h30m", "5\x00/s", "5/62months", "calls:x",
+    "", " ", "5", "5/", "/minute", "0/minute", "-1/minute", "+1/minute", "1.5/minute", "05/minute", "5/0m", "5/-1m",
+    "5/00m", "5/fortnight", "5 per minute", "5/minute ", " 5/minute", "5/minute\n", "5//minute", "5  /minute", "5/M",
+    "5/MINUTE", "5/ms", "5/y", "5/year", "1000000000000/s", "5/1000000s", "5/99999d", "\u0665/minute", "5/1827d1",
+    "0 in flight", "-1 in flight", "20 in  flight", "20 In Flight", "in flight", "1e3/s", "5/1h30m", "5\x00/s",
+    "5/62months", "calls:x",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("text", WRONG, ids=ascii)
 def test_a_text_that_no_limit_could_mean_is_an_error_that_names_the_rule(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a rate|more than five years"):
+    with pytest.raises(ValueError, match=r"is not a rate|more than five years"):
         parse_rate(text)
     with pytest.raises(SettingsError) as caught:
         Settings(rules=[Rule("/ok"), Rule("/login", limits=["5/minute", text])])
@@ -120,7 +121,7 @@ def test_what_contradicts_itself_is_named_with_a_remedy(limit: Limit, field: str
         Limit("5/m", lease=5),
         Limit("5 in flight", algorithm="concurrency", status=503),
         Limit(lambda request: None, cost=99, algorithm="gcra", burst=7),
-        Limit("call:json.dumps", by=["user", "header:X-Key", "call:json.dumps"], cost="call:json.dumps", count="call:json.dumps"),
+        Limit("call:json.dumps", by=["user", "call:json.dumps"], cost="call:json.dumps", count="call:json.dumps"),
         Limit("5/m", on_deny="charge", on_outage="closed", count="failed", shadow=True, strikes=Strikes()),
     ],
     ids=str,
@@ -140,9 +141,11 @@ def test_names_of_limits_can_stand_in_a_field() -> None:
 @given(st.dictionaries(st.sampled_from([*Limit.__struct_fields__]), st.none() | st.text(max_size=5) | st.integers(-5, 5)
                        | st.booleans() | st.lists(st.text(max_size=3), max_size=2)))  # fmt: skip
 def test_whatever_is_written_is_a_limit_or_a_list_of_problems(given_: dict[str, Any]) -> None:
+    problems: tuple[Any, ...] = ()
     try:
         limit = Limit(**{"rate": "5/minute", **given_}).checked("here")
     except SettingsError as error:
-        assert error.problems and all(problem.path.startswith("here") and problem.remedy for problem in error.problems)
+        problems = error.problems
     else:
         assert limit.fixed_rate is not None or str(limit.rate).startswith("call:")
+    assert all(problem.path.startswith("here") and problem.remedy for problem in problems)
