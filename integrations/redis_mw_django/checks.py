@@ -45,8 +45,9 @@ def settings_hold() -> Iterator[CheckMessage]:
         events = events_of(tree)
         limits = limits_of(tree, events, limits_secret(tree))
         _ = Table(tree, limits.entry if limits is not None else None)
-        for mark, place in _marks() if limits is not None else ():
-            _ = limits.entry(mark.policy, place)
+        if limits is not None:
+            for mark, place in _marks():
+                _ = limits.entry(mark.policy, place)
         if tree.sessions is not None:
             _ = furnish(tree, tree.sessions, (), events)
     except SettingsError as error:

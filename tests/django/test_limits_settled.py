@@ -95,6 +95,7 @@ def test_settling_is_never_waited_for(limit: Any) -> None:
 # Slots
 
 
+@pytest.mark.django_db  # the server's handler tells Django to look after its databases
 def test_a_slot_is_free_when_the_stream_is_closed_and_not_before(limit: Any) -> None:
     limit(SLOT)
     for path in ("/stream/", "/astream/"):
@@ -125,6 +126,7 @@ def test_a_slot_is_free_although_an_interruption_leaves_no_response(limit: Any, 
     until(lambda: free(SLOT), "the slot is free")
 
 
+@pytest.mark.django_db
 def test_a_slot_is_free_although_nobody_closes_the_response(limit: Any) -> None:
     """Django itself loses one, if a request is cancelled while its response is logged."""
     limit(SLOT)

@@ -187,11 +187,11 @@ def test_checkout_needs_a_login_and_a_cart(shop: Shop) -> None:
 
 
 def test_an_address_has_five_failures_a_minute_and_good_logins_are_none(shop: Shop, other: Shop) -> None:
-    guesser = Visitor()
+    regular, guesser = Visitor(), Visitor()
+    assert {regular.again().post(f"{shop.url}/login", ADA).status for _ in range(8)} == {200}
     for number in range(5):
         guess = {"name": f"{shop.name} {number}", "password": "x"}
         assert guesser.again().post(f"{(shop, other)[number % 2].url}/login", guess).status == 401
-        assert Visitor(address=guesser.address).post(f"{shop.url}/login", ADA).status == 200
     refused = guesser.again().post(f"{other.url}/login", ADA)
     assert refused.status == 429 and refused.headers["content-type"] == "application/problem+json"
     assert b'"logins"' in refused.body
