@@ -165,7 +165,7 @@ def test_names_of_headers_compare_without_case() -> None:
     assert one != CLIENTS.of(caller(header="K"), ("header:x-api-key",)), "values do not"
 
 
-@pytest.mark.parametrize("value", [b"bytes", 42, ["a"], object()], ids=repr)
+@pytest.mark.parametrize("value", [b"bytes", 42, ["a"], object()], ids=["bytes", "a number", "a list", "an object"])
 def test_a_callable_says_a_text_or_none(value: Any) -> None:
     with pytest.raises(PolicyError, match="is a text or None"):
         CLIENTS.of(Caller(native=value), (lambda native: native,))

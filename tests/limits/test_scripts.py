@@ -195,6 +195,7 @@ class Histories(RuleBasedStateMachine):
 
     def move(self, by: int) -> None:
         self.now += by
+        self.reserved = {known: ends for known, ends in self.reserved.items() if ends - self.now > 2000}
         with self.client.pipeline(transaction=False) as pipeline:
             for key, ends in list(self.ends.items()):
                 if ends - self.now > 2000:

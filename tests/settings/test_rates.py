@@ -1,5 +1,6 @@
 """How limits are written: every unit of a rate, and what is no limit, with path and remedy."""
 
+import itertools
 import re
 from datetime import timedelta
 from typing import Any
@@ -124,7 +125,7 @@ def test_what_contradicts_itself_is_named_with_a_remedy(limit: Limit, field: str
         Limit("call:json.dumps", by=["user", "call:json.dumps"], cost="call:json.dumps", count="call:json.dumps"),
         Limit("5/m", on_deny="charge", on_outage="closed", count="failed", shadow=True, strikes=Strikes()),
     ],
-    ids=str,
+    ids=itertools.count(),
 )
 def test_what_makes_sense_together_is_no_error(limit: Limit) -> None:
     assert limit.checked("here").rate == limit.rate
