@@ -45,7 +45,13 @@ def create_app() -> Flask:
 
     @app.post("/login")
     def login() -> ResponseReturnValue:
-        return reply(pages.login(shop(), session, request.form))
+        attempt = mw.limits.hit(configuration.ACCOUNT, key=pages.account_of(request.form))
+        if not attempt:
+            return reply(pages.too_many_logins(shop(), session, attempt.retry_after))
+        answer = pages.login(shop(), session, request.form)
+        if answer.status < 400:
+            mw.limits.refund(attempt)
+        return reply(answer)
 
     @app.post("/logout")
     def logout() -> ResponseReturnValue:

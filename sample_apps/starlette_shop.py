@@ -29,7 +29,7 @@ def create_app() -> Starlette:
         Route("/cart/delivery", posting(pages.quote), methods=["POST"]),
         Route("/checkout", posting(pages.checkout), methods=["POST"]),
         Route("/login", showing(pages.door), methods=["GET"]),
-        Route("/login", posting(pages.login), methods=["POST"]),
+        Route("/login", login, methods=["POST"]),
         Route("/logout", posting(pages.logout), methods=["POST"]),
         Route("/account/orders", showing(pages.bought)),
         Route("/account/sessions", sessions),
@@ -60,6 +60,19 @@ def posting(page: Page) -> Callable[[Request], Awaitable[Response]]:
         return await reply(request, pages.forged) if form is None else await reply(request, page, form)
 
     return post
+
+
+async def login(request: Request) -> Response:
+    form, limits = await form_of(request), request.state.redis_mw.mw.limits
+    if form is None:
+        return await reply(request, pages.forged)
+    attempt = await limits.hit(configuration.ACCOUNT, key=pages.account_of(form))
+    if not attempt:
+        return await reply(request, pages.too_many_logins, attempt.retry_after)
+    response = await reply(request, pages.login, form)
+    if response.status_code < 400:
+        await limits.refund(attempt)
+    return response
 
 
 async def sessions(request: Request) -> Response:

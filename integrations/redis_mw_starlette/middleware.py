@@ -5,15 +5,13 @@ from inspect import isawaitable
 from typing import Any
 
 from starlette import responses
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from starlette.websockets import WebSocket
 
 from redis_mw.errors import Problem, RedisUnavailable, Refusal, SettingsError
 from redis_mw.events import Events
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.attending import attend
-from redis_mw.faces.limits import AsyncRequestLimits
 from redis_mw.faces.listening import events_of
 from redis_mw.flows import Flow
 from redis_mw.http.problems import problem
@@ -42,7 +40,7 @@ from redis_mw_starlette.gate import Gate
 from redis_mw_starlette.keeper import FINISH_WITHIN, Keeper
 from redis_mw_starlette.refusal import refuse
 from redis_mw_starlette.routes import Routes
-from redis_mw_starlette.scopes import request_of
+from redis_mw_starlette.scopes import connection_of, request_of
 
 AROUND = "redis_mw.around"  # where a scope says which of our middlewares it has passed through
 
@@ -142,8 +140,9 @@ class RedisMiddleware:
         cookies = request.cookies(self._layer.cookie.name)
         marks, route = self._routes.find(scope, request)
         is_http = scope["type"] == "http"
-        native = Request(scope, receive) if is_http else WebSocket(scope, receive, send)
-        exchange = self._layer.begin(request, *cookies, marks=marks, native=native, route=route)
+        exchange = self._layer.begin(request, *cookies, marks=marks, route=route)
+        if exchange.entries:
+            exchange.native = connection_of(scope, receive, send)
         if not is_http and self._comes_from_elsewhere(exchange, any(cookies)):
             await refuse(_forbidden(request.headers.get("accept")), scope, receive, send)
             return
@@ -179,9 +178,9 @@ class RedisMiddleware:
             keeper = answer.keeper
             if keeper is not None:
                 scope["session"] = keeper.session
-            limits = AsyncRequestLimits(mw.limits, self._layer, exchange) if self._layer.limits is not None else None
-            context = Context(mw, keeper.session if keeper is not None else None, limits)
-            await self._inside(context, Gate(mw, self._layer, exchange), scope, receive, answer.send)
+            gate = Gate(mw, self._layer, exchange, scope)
+            context = Context(mw, keeper.session if keeper is not None else None, gate)
+            await self._inside(context, gate, scope, receive, answer.send)
             await answer.finish()
             if keeper is not None:
                 keeper.must_be_settled()
@@ -224,10 +223,7 @@ class RedisMiddleware:
     async def _refuse(self, exchange: Exchange, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
         answer: Any = None
         if self._on_refuse is not None:
-            connection: HTTPConnection = (
-                Request(scope, receive) if scope["type"] == "http" else WebSocket(scope, receive, send)
-            )
-            answer = self._on_refuse(connection, refusal)
+            answer = self._on_refuse(connection_of(scope, receive, send), refusal)
             if isawaitable(answer):
                 answer = await answer
         if answer is None:

@@ -17,7 +17,8 @@ from starlette.types import Scope
 from redis_mw.http.request import Request
 from redis_mw.policy.marks import Placed, marks_of
 
-ANY = "*"
+MOST_METHODS = 4096
+"""Methods are whatever a client writes."""
 
 
 class Found(NamedTuple):
@@ -65,7 +66,7 @@ class Routes:
         self._app = app
         self._needed = needed
         self._read: dict[int, tuple[int, tuple[_Leaf | _Branch, ...], bool]] = {}
-        self._found: dict[tuple[str, str], Found] = {}
+        self._found: dict[tuple[int, str], Found] = {}
 
     def find(self, scope: Scope, request: Request) -> Found:
         """Where this request goes. Costs nothing where no view has a mark."""
@@ -84,11 +85,11 @@ class Routes:
         leaf = _search(read[1], request.path, request, is_websocket)
         if leaf is None or isinstance(leaf, _Branch):
             return Found((), leaf.route if leaf is not None else "")
-        known = leaf.route, ANY if is_websocket else request.method
+        known = id(leaf), request.method
         found = self._found.get(known)
-        if found is None or found.route != leaf.route:
+        if found is None:
             found = Found(leaf.marks(request.method), leaf.route)
-            if len(self._found) < 4096:
+            if len(self._found) < MOST_METHODS:
                 self._found[known] = found
         return found
 

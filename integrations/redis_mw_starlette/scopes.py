@@ -3,9 +3,11 @@
 from collections.abc import Iterable
 
 import msgspec
-from starlette.types import Scope
+from starlette.requests import HTTPConnection, Request
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
-from redis_mw.http.request import Request
+from redis_mw.http.request import Request as HttpRequest
 
 
 class ScopeHeaders(msgspec.Struct, frozen=True, gc=False):
@@ -27,11 +29,16 @@ class ScopeHeaders(msgspec.Struct, frozen=True, gc=False):
         return tuple([value.decode("latin-1") for each, value in self.raw if each == wanted])
 
 
-def request_of(scope: Scope) -> Request:
+def connection_of(scope: Scope, receive: Receive, send: Send) -> HTTPConnection:
+    """Starlette's own request or WebSocket."""
+    return Request(scope, receive) if scope["type"] == "http" else WebSocket(scope, receive, send)
+
+
+def request_of(scope: Scope) -> HttpRequest:
     """The request in a scope; a WebSocket's handshake is a GET. Its path is the one that Starlette routes on."""
     headers = ScopeHeaders(scope["headers"])
     client = scope.get("client")
-    return Request(
+    return HttpRequest(
         method=scope.get("method", "GET"),
         path=_route_path(scope["path"], scope.get("root_path", "")),
         query=scope.get("query_string", b"").decode("latin-1"),

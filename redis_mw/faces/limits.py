@@ -9,11 +9,11 @@ are ``on_outage="closed"``; the others then answer by their own policy, ``degrad
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
-from redis_mw.errors import LayerMissing
+from redis_mw.errors import LayerMissing, Problem, SettingsError
 from redis_mw.faces.answers import told
 from redis_mw.faces.attending import attend
 from redis_mw.flows import Flow
@@ -26,6 +26,7 @@ from redis_mw.limits.room import Room
 from redis_mw.limits.verdict import Explanation, Verdict
 from redis_mw.settings import Duration, Limit
 
+F = TypeVar("F")
 Explain: TypeAlias = Callable[[Any], Flow[list[Explanation]]]
 
 
@@ -222,25 +223,32 @@ class _OfRequest:
 class RequestLimits(_OfRequest):
     """``current().limits`` in frameworks that run in threads."""
 
-    def __init__(self, face: SyncLimits, layer: Layer, exchange: Exchange) -> None:
+    def __init__(self, face: SyncLimits | None, layer: Layer, exchange: Exchange) -> None:
         super().__init__(layer, exchange)
         self._face = face
 
     def limiter(self, limit: Limit | str) -> Limiter:
         """One more limit for this request's client, to be hit as often as something of it is to be counted."""
-        return self._face.limiter_of(limit, self._caller())
+        return there(self._face).limiter_of(limit, self._caller())
 
 
 class AsyncRequestLimits(_OfRequest):
     """``current().limits`` under ASGI."""
 
-    def __init__(self, face: AsyncLimits, layer: Layer, exchange: Exchange) -> None:
+    def __init__(self, face: AsyncLimits | None, layer: Layer, exchange: Exchange) -> None:
         super().__init__(layer, exchange)
         self._face = face
 
     def limiter(self, limit: Limit | str) -> AsyncLimiter:
         """One more limit for this request's client, to be hit by each message of an open WebSocket, say."""
-        return self._face.limiter_of(limit, self._caller())
+        return there(self._face).limiter_of(limit, self._caller())
+
+
+def there(face: F | None) -> F:
+    """The face; ``SettingsError`` where limits are turned off."""
+    if face is None:
+        raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
+    return face
 
 
 def explaining(explainer: Explain | None) -> Explain:

@@ -61,6 +61,8 @@ class Tally:
                 continue
             client = room.clients.of(caller, entry.by)
             key = room.commands.key(client.tag, quota.part)
+            while key in self._entries and self._entries[key].limit != entry.limit:
+                key += "+"  # another limit at a place of the same name: behind a decorator that drops what we wrote
             if key in self._entries:
                 continue
             quota = self._under_a_name_of_its_own(quota)
@@ -78,26 +80,36 @@ class Tally:
         return found is not None
 
     def ask(self, asks: Sequence[Ask]) -> Flow[None]:
-        """Ask them all in one round trip. What was taken before for this request is given back if one denies."""
-        if not asks or self.refused is not None:
-            return
-        checked = yield from check(self.room, asks, tuple(self._names), self._id)
-        self._hear(asks, checked)
-        if checked.refused:
-            yield from self.release()
+        """Ask them all in one round trip. If one denies, ``settle`` gives back what was taken before."""
+        if asks and self.refused is None:
+            self._hear(asks, (yield from check(self.room, asks, tuple(self._names), self._id)))
 
     def charge(self, units: int) -> None:
         """Count so many units more (below 0: less) once the request is over, in every limit that it was counted in."""
         self._charged += units
 
     def settle(self, status: int, response: Any = None) -> Flow[None]:
-        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case."""
-        yield from self._settle(
-            [
-                (verdict, taken, entry.counted(taken.cost, status, response) - taken.cost + self._charged)
-                for entry, verdict, taken in self._took
-            ]
-        )
+        """What the response has decided: failed or not, what it cost. Once; frees the slots in any case.
+
+        What a callable of the user's raises is raised when that is done; the request then counts as it was taken.
+        Everything is given back if the request was refused after all, by a limit that was asked late.
+        """
+        if self.refused is not None:
+            yield from self.release()
+            return
+        changes: list[tuple[Verdict, Taken, int]] = []
+        failure: Exception | None = None
+        for entry, verdict, taken in self._took:
+            counted = taken.cost
+            try:
+                counted = entry.counted(taken.cost, status, response)
+            except Exception as error:
+                failure = error
+            # Never below nothing: the rest of what is held there is other requests'.
+            changes.append((verdict, taken, max(0, counted + self._charged) - taken.cost))
+        yield from self._settle(changes)
+        if failure is not None:
+            raise failure
 
     def release(self) -> Flow[None]:
         """The application will not run: give back whatever this request took."""
@@ -122,8 +134,11 @@ class Tally:
 
     @property
     def took(self) -> bool:
-        """Whether something was taken that is not settled yet."""
-        return bool(self._took) and not self._settled
+        """Whether something that was taken is still to be freed, kept or corrected."""
+        if self._settled:
+            return False
+        changed = self._charged or self.refused is not None
+        return any(changed or taken.is_slot or taken.reserved for _, _, taken in self._took)
 
     def fields(self) -> list[tuple[str, str]]:
         """The header fields that tell of the limits."""
@@ -136,7 +151,7 @@ class Tally:
         found: list[tuple[Taken, int]] = []
         for verdict, taken, add in changes:
             if verdict.degraded:
-                _ = self.room.memory.ledger.settle(taken.ask.key, taken.mark, add, taken.id, self.room.now_us())
+                _ = self.room.memory.ledger.settle(taken, add, self.room.now_us())
             elif taken.is_slot or taken.reserved:
                 found.append((taken, add))
             elif add:
@@ -163,7 +178,7 @@ class Tally:
 
     def _hear(self, asks: Sequence[Ask], checked: Checked) -> None:
         self.verdicts += checked.verdicts
-        if len(checked.verdicts) == len(asks):
+        if not checked.refused:  # what a denied request was charged stays charged
             for ask, verdict in zip(asks, checked.verdicts, strict=True):
                 if verdict.taken is not None:
                     self._took.append((self._entries[ask.key], verdict, verdict.taken))

@@ -1,6 +1,7 @@
 """What the steps of the tour are made of: rows about shops, requests held in flight, counts taken behind the scenes."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -57,6 +58,10 @@ class Guide:
         """How often Redis has read from a connection."""
         return int(self.market.redis.info("stats")["total_reads_processed"])
 
+    def scripts(self) -> int:
+        """How many scripts Redis has run: one for the limits of a request, one for each thing done to a session."""
+        return int(self.market.redis.info("commandstats")["cmdstat_evalsha"]["calls"])
+
     def stored(self) -> set[bytes]:
         """The keys of sessions; what ends in ``:i`` lists those of a user."""
         keys: list[bytes] = self.market.redis.keys("shop:s1:*")  # type: ignore[assignment]
@@ -82,6 +87,11 @@ def who(visitor: Visitor, shop: Shop) -> str:
     """Who is logged in, and how many things are in the cart."""
     data = visitor.again().get(f"{shop.url}/cart").data
     return f"{data['user'] or 'nobody'}, {data['things']}"
+
+
+def times(statuses: list[int]) -> str:
+    """``5 x 401, 3 x 429``: each status with how often it came, in the order of the numbers."""
+    return ", ".join(f"{count} x {status}" for status, count in sorted(Counter(statuses).items()))
 
 
 def eventually(ask: Callable[[], Reply], status: int) -> Reply:

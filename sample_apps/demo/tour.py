@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from sample_apps.demo.guide import SAMPLES, Guide, eventually, products, who
+from sample_apps.demo.guide import SAMPLES, Guide, eventually, products, times, who
 from sample_apps.demo.listener import last_message
 from sample_apps.demo.market import Market, Shop
 from sample_apps.demo.table import Table
@@ -38,8 +38,8 @@ def looking_around(guide: Guide) -> None:
         replies = [Visitor().get(shop.url + path) for path in ("/", "/products/1", "/cart", "/login") * 5]
         statuses = sorted({reply.status for reply in replies})
         cookies = sum(reply.set_cookie is not None for reply in replies)
-        seen = f"{statuses}, {cookies} cookies, {guide.market.redis.dbsize()} keys"
-        guide.row(shop, "20 pages without a cookie", "[200], 0 cookies, 0 keys", seen)
+        seen = f"{statuses}, {cookies} cookies, {len(guide.stored())} stored"
+        guide.row(shop, "20 pages without a cookie", "[200], 0 cookies, 0 stored", seen)
         guide.row(shop, "a product that there is not", 404, Visitor().get(f"{shop.url}/products/99").status)
 
 
@@ -94,18 +94,17 @@ def logging_in(guide: Guide) -> None:
 
 
 def forged_cookies(guide: Guide) -> None:
-    """Forged cookies: an empty session, and Redis is not even asked"""
+    """Forged cookies: an empty session that Redis is not even asked for, only whether the visitor may ask"""
     owner = Visitor()
     _ = add(TEAPOT, owner, guide.shops[0])
     good = owner.cookie or ""
     retouched = good[:-1] + ("A" if good[-1] != "A" else "B")
     forged = [retouched, good.partition(".")[0], "x" * 91, "x" * 3000, "a.b.c", "%00"]
     for shop in guide.shops:
-        stored, reads = guide.stored(), guide.reads()
+        stored, scripts = guide.stored(), guide.scripts()
         things = sum(Visitor(cookie=cookie).get(f"{shop.url}/cart").data["things"] for cookie in forged)
-        trips = guide.reads() - reads - 1  # the counting itself is one
-        seen = f"{things} things, {len(guide.stored() - stored)} keys, {trips} trips"
-        guide.row(shop, f"look with {len(forged)} forged cookies", "0 things, 0 keys, 0 trips", seen)
+        seen = f"{things} things, {len(guide.stored() - stored)} keys, {guide.scripts() - scripts} scripts"
+        guide.row(shop, f"look with {len(forged)} forged cookies", f"0 things, 0 keys, {len(forged)} scripts", seen)
 
 
 def foreign_forms(guide: Guide) -> None:
@@ -178,18 +177,58 @@ def watching(guide: Guide) -> None:
             guide.row(shop, f"watch, meanwhile {other.name} logs out", {"revoked": True}, last())
 
 
+def a_burst(guide: Guide) -> None:
+    """A burst is cut at 120 requests a minute of one address, counted by all shops together"""
+    for shop, other in guide.pairs():
+        visitor, bystander = Visitor(), Visitor()
+        replies = [visitor.get(f"{(shop, other)[n % 2].url}/products/1") for n in range(130)]
+        served = sum(reply.status == 200 for reply in replies)
+        refused = sum(reply.status == 429 for reply in replies)
+        guide.row(
+            shop,
+            f"130 pages, here and in {other.name} by turns",
+            "120 served, 10 refused",
+            f"{served} served, {refused} refused",
+        )
+        first, last = replies[0].headers, replies[-1].headers
+        guide.row(shop, "RateLimit-Policy", '"visitors";q=120;w=60', first.get("ratelimit-policy"))
+        guide.row(shop, "RateLimit of the first", '"visitors";r=119', str(first.get("ratelimit")).partition(";t=")[0])
+        guide.row(shop, "RateLimit of the last", '"visitors";r=0', str(last.get("ratelimit")).partition(";t=")[0])
+        wait = int(last.get("retry-after", 0))
+        guide.row(shop, "Retry-After of the last, seconds", "1 to 64", "1 to 64" if 1 <= wait <= 64 else wait)
+        guide.row(shop, "somebody else, meanwhile", 200, bystander.get(f"{shop.url}/products/1").status)
+
+
+def guessing(guide: Guide) -> None:
+    """Guessing passwords: five failures a minute for an address, and for an account; a good login counts nothing"""
+    for number, (shop, other) in enumerate(guide.pairs()):
+        guesser = Visitor()
+        found = [guesser.again().post(f"{each.url}/login", {"name": f"nobody{number}{n}", "password": "x"}).status
+                 for n, each in enumerate((shop, other) * 4)]  # fmt: skip
+        guide.row(shop, f"8 guesses of one address, also in {other.name}", "5 x 401, 3 x 429", times(found))
+        name = {"name": f"somebody{number}", "password": "x"}
+        found = [Visitor().post(f"{each.url}/login", name).status for each in (shop, other) * 4]
+        guide.row(shop, "8 guesses at one account, 8 addresses", "5 x 401, 3 x 429", times(found))
+        regular = Visitor()
+        found = [regular.again().post(f"{shop.url}/login", GRACE).status for _ in range(8)]
+        guide.row(shop, "8 good logins of one address", "8 x 200", times(found))
+
+
 def round_trips(guide: Guide) -> None:
     """Round trips to Redis, as the server counts them"""
     for shop in guide.shops:
         visitor, leaving = Visitor(), [Visitor() for _ in range(SAMPLES)]
         for each in (visitor, *leaving):
             _ = add(HONEY, each, shop)
-        guide.trips(shop, "health check, with a cookie", 0, partial(visitor.get, f"{shop.url}/healthz"))
-        guide.trips(shop, "a page, without a cookie", 0, partial(Visitor().get, f"{shop.url}/"))
-        guide.trips(shop, "the first thing into the cart: create", 1, partial(create, shop))
-        guide.trips(shop, "a page, with the session: read", 1, partial(visitor.get, f"{shop.url}/"))
+        guide.trips(shop, "a page, without a cookie: limit", 1, partial(Visitor().get, f"{shop.url}/"))
+        guide.trips(shop, "the first thing into the cart: create", 2, partial(create, shop))
+        guide.trips(shop, "a page, with the session: limit and read", 1, partial(visitor.get, f"{shop.url}/"))
         guide.trips(shop, "one more into the cart: read and modify", 2, partial(add, HONEY, visitor, shop))
         guide.trips(shop, "log out: read and end", 2, partial(leave, leaving, shop))
+        flood = Visitor()
+        for _ in range(122):
+            _ = flood.get(f"{shop.url}/products/1")
+        guide.trips(shop, "refused once more", 0, partial(flood.get, f"{shop.url}/products/1"))
 
 
 def an_outage(guide: Guide) -> None:
@@ -239,6 +278,8 @@ STEPS: dict[str, Callable[[Guide], None]] = {
         logging_out,
         checking_out,
         watching,
+        a_burst,
+        guessing,
         round_trips,
         an_outage,
     )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from http.client import HTTPConnection
 from http.cookies import SimpleCookie
+from itertools import count
 from typing import Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -27,17 +28,26 @@ class Reply(NamedTuple):
         return json.loads(self.body)
 
 
-class Visitor:
-    """Keeps the shop's cookie between requests, and the token of its forms. Asks for JSON unless told otherwise."""
+_addresses = (f"10.{n >> 16 & 255}.{n >> 8 & 255}.{n & 255}" for n in count(1))
 
-    def __init__(self, agent: str = "tour", cookie: str | None = None, token: str | None = None) -> None:
+
+class Visitor:
+    """Keeps the shop's cookie between requests, and the token of its forms. Asks for JSON unless told otherwise.
+
+    Each comes from an ``address`` of its own, as the shop's proxy would say.
+    """
+
+    def __init__(
+        self, agent: str = "tour", cookie: str | None = None, token: str | None = None, address: str | None = None
+    ) -> None:
+        self.address = address or next(_addresses)
         self.agent = agent
         self.cookie = cookie
         self.token = token
 
     def again(self) -> "Visitor":
         """A second tab of the same browser."""
-        return Visitor(self.agent, self.cookie, self.token)
+        return Visitor(self.agent, self.cookie, self.token, self.address)
 
     def get(self, url: str, **headers: str) -> Reply:
         return self.ask("GET", url, None, headers)
@@ -50,7 +60,7 @@ class Visitor:
 
     def ask(self, method: str, url: str, form: Mapping[str, object] | None, headers: Mapping[str, str]) -> Reply:
         parts = urlsplit(url)
-        fields = {"Accept": JSON, "User-Agent": self.agent, **headers}
+        fields = {"Accept": JSON, "User-Agent": self.agent, "X-Forwarded-For": self.address, **headers}
         if self.cookie is not None:
             fields["Cookie"] = f"shop={self.cookie}"
         body = None

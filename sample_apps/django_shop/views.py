@@ -38,7 +38,18 @@ def posting(page: Callable[..., Answer]) -> View:
     return post
 
 
-door, enter = showing(pages.door), posting(pages.login)
+door = showing(pages.door)
+
+
+@posting
+def enter(shop: configuration.Shop, session: pages.Session, form: pages.Form) -> Answer:
+    attempt = mw.limits.hit(configuration.ACCOUNT, key=pages.account_of(form))
+    if not attempt:
+        return pages.too_many_logins(shop, session, attempt.retry_after)
+    answer = pages.login(shop, session, form)
+    if answer.status < 400:
+        mw.limits.refund(attempt)
+    return answer
 
 
 def login(request: HttpRequest) -> HttpResponse:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from math import ceil
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -11,12 +12,15 @@ JSON = "application/json"
 
 
 class Answer(NamedTuple):
-    """``data`` is the JSON, and what the page named ``page`` is made from. ``then`` is where a browser goes next."""
+    """``data`` is the JSON, and what the page named ``page`` is made from. ``then`` is where a browser goes next,
+    ``retry_after`` how many seconds to wait before asking again.
+    """
 
     page: str
     data: Mapping[str, Any]
     status: int = 200
     then: str | None = None
+    retry_after: float | None = None
 
 
 class Message(NamedTuple):
@@ -30,6 +34,8 @@ class Message(NamedTuple):
 def message(answer: Answer, accept: str | None) -> Message:
     """The answer in the form that the request's Accept field asks for."""
     headers = {"Content-Type": HTML, "Vary": "Accept", "Cache-Control": "no-store"}
+    if answer.retry_after is not None:
+        headers["Retry-After"] = str(ceil(answer.retry_after))
     if JSON in (accept or ""):
         return Message(answer.status, {**headers, "Content-Type": JSON}, json.dumps(answer.data).encode())
     if answer.then is not None:

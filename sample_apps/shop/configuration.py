@@ -6,7 +6,7 @@
 import os
 from typing import NamedTuple
 
-from redis_mw import Cookie, Sessions, Settings
+from redis_mw import Cookie, Limit, Limits, Rule, Sessions, Settings
 from sample_apps.shop.database import Database
 
 SECRET = "a secret for a shop that runs on one machine only"
@@ -14,6 +14,15 @@ SECRET = "a secret for a shop that runs on one machine only"
 
 
 COOKIE = "shop"
+PROXIES = ["127.0.0.1"]
+"""The shop stands behind a proxy on its own machine, which says where visitors come from."""
+EVERYTHING = Limit("120/minute", name="visitors")
+"""What one address may ask of all shops together."""
+LOGINS = Limit("5/minute", name="logins", count="failed")
+"""Logins of one address that fail."""
+ACCOUNT = "account"
+ATTEMPTS = Limit("5/minute", name=ACCOUNT, by="user")
+"""Logins to one account, wherever they come from; one that succeeds gives its own back."""
 
 
 class Shop(NamedTuple):
@@ -31,10 +40,18 @@ def shop() -> Shop:
 
 
 def settings() -> Settings:
-    """The settings of all three faces: equal secret, prefix and cookie name make it one session."""
+    """The settings of all three faces: equal secret, prefix and cookie name make it one session.
+
+    Limits wait longer for Redis than they would by themselves: four shops share this machine with their visitors.
+    """
     return Settings(
         url=os.environ.get("SHOP_REDIS", "embedded://"),
         prefix="shop",
         secret=SECRET,
+        trusted_proxies=PROXIES,
+        patience=1.0,
+        connect_within=1.0,
+        limits=Limits(named={ACCOUNT: ATTEMPTS}, default=[EVERYTHING]),
+        rules=[Rule("/login", methods=["POST"], limits=[LOGINS])],
         sessions=Sessions(skip=["/healthz"], cookie=Cookie(name=COOKIE, secure=False)),
     )

@@ -114,6 +114,17 @@ def login(shop: Shop, session: Session, form: Form) -> Answer:
     return front(shop, session)._replace(then="/")
 
 
+def account_of(form: Form) -> str:
+    """Whose account a login is for; every way to write a name counts as the same."""
+    return form.get("name", "").strip().lower()[:100]
+
+
+def too_many_logins(shop: Shop, session: Session, retry_after: float) -> Answer:
+    """For a login to an account that too many were tried with. Nobody is told whether there is such an account."""
+    refused = _refusal(shop, session, 429, "Too many attempts to log in to this account. Wait a minute.")
+    return refused._replace(retry_after=retry_after)
+
+
 def logout(shop: Shop, session: Session, form: Form) -> Answer:
     """``POST /logout``"""
     session.logout()

@@ -82,6 +82,12 @@ def test_a_denied_request_burns_nothing_of_the_other_limits(limited_client: Make
     assert '"10-per-m";r=8' in answers[2].headers["ratelimit"]
 
 
+def test_a_denied_repeat_is_charged_where_a_limit_says_so(limited_client: Make) -> None:
+    client = limited_client("1/minute", Limit("4/minute", name="attempts", by="global", on_deny="charge"))
+    left = [client.get("/page").headers["ratelimit"].partition('"attempts";r=')[2][0] for _ in range(5)]
+    assert left == ["3", "2", "1", "0", "0"]
+
+
 def test_every_answer_tells_of_all_its_limits_in_fields_that_parse(limited_client: Make) -> None:
     client = limited_client("3/minute", Limit("100/day", name="daily", by="global"), Limit("5 in flight", by="global"))
     answer = client.get("/page")
@@ -422,6 +428,6 @@ def test_a_request_is_explained_without_being_counted(client_of: Make, redis_mw_
 
     settings = replace(redis_mw_settings, rules=[Rule("/why", limits=["5/minute"])])
     client = client_of(Route("/why", limited("3/minute", by="global")(why)), settings=settings)
-    place = f"{why.__module__}.{why.__qualname__}#1"
+    place = f"{why.__module__}.{why.__qualname__}#1 /why"
     expected = [["5-per-m", "* /why#0", "client", "client:testclient", 4], ["3-per-m", place, "global", "global", 2]]
     assert client.get("/why").json() == expected
