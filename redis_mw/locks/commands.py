@@ -5,7 +5,7 @@
 ``<prefix>:k1:{<name>}:q``    who waits for it
 ``<prefix>:k1:{<name>}:f``    the last fencing token that was drawn for it
 ``<prefix>:k1:w:<token>``     the channel on which one who waits is told that it is his: fence, server's time in us,
-                              ttl in us, and 1 if whoever was before did not give it back
+                              ttl in us, and 1 if whoever was before did not give it back; nothing: look again
 ============================  ========================================================================================
 """
 
@@ -20,7 +20,7 @@ from redis_mw.scripts import script
 HERE = "redis_mw.locks"
 ACQUIRE = script(HERE, "acquire", "queue")
 RELEASE = script(HERE, "release", "queue")
-RENEW = script(HERE, "renew")
+RENEW = script(HERE, "renew", "queue")
 
 
 class Granted(msgspec.Struct, frozen=True, gc=False):
@@ -81,7 +81,7 @@ class Commands:
         return self._command(RELEASE, ask, (self.now_us, ask.entry, ask.token), bool)
 
     def renew(self, ask: Ask, ttl_us: int) -> Command[bool]:
-        return self._command(RENEW, ask, (self.now_us, ask.token, ttl_us), bool)
+        return self._command(RENEW, ask, (self.now_us, "", ask.token, ttl_us), bool)
 
     def _command(
         self, script: Script, ask: Ask, words: tuple[Argument, ...], parse: Any, wakes: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
--- What acquire.lua and release.lua share: who holds a lock, who waits for it, and how it goes from one to the next.
+-- What the other scripts share: who holds a lock, who waits for it, and how it goes from one to the next.
 -- This file stands before theirs. A lock is called by what its three keys have in common, `<prefix>:k1:{<name>}:`, and
 --   h  a sorted set of the tokens that hold it, by the end of their lease in us. A token begins with x (exclusive) or
 --      s (shared). Who is over stays for a while, so that whoever comes next knows that he takes over
@@ -79,17 +79,32 @@ local function queue()
     return over
   end
 
+  local function channel_of(token)
+    return string.match(KEYS[1], '^([^{]*)') .. 'w:' .. token
+  end
+
+  -- Those who wait look again when they have been told that something may change. Where it may change earlier than at
+  -- `known`, which is what they were told, have all of them look now. That is rare: a lease that is shorter than the
+  -- one before, or somebody who may be dead.
+  local function hasten(lock, known)
+    local _, ends = holder(lock)
+    if not ends then _, ends = first(lock) end
+    if ends and ends < known then
+      for _, entry in ipairs(call('ZRANGE', lock .. 'q', 0, -1)) do pcall('PUBLISH', channel_of(parts(entry)), '') end
+    end
+  end
+
   -- Give an entry its locks and say so on its channel: 'fence now ttl over', see commands.py. Where nobody listens there,
   -- he may be dead, or not yet listening: then it is his for a moment only, and he finds it when he looks.
-  local function give(entry, token, ttl, locks, over)
-    local channel = string.match(KEYS[1], '^([^{]*)') .. 'w:' .. token
-    local fence, heard = draw(locks), pcall('PUBSUB', 'NUMSUB', channel)
+  local function give(entry, stops, token, ttl, locks, over)
+    local fence, heard = draw(locks), pcall('PUBSUB', 'NUMSUB', channel_of(token))
     if (heard[2] or 0) == 0 then ttl = min(ttl, GRANT) end
     for _, lock in ipairs(locks) do
       call('ZREM', lock .. 'q', entry)
       hold(lock, token, now + ttl)
+      if locks[2] then hasten(lock, stops) end
     end
-    pcall('PUBLISH', channel, string.format('%.0f %.0f %.0f %d', fence, now, ttl, over and 1 or 0))
+    pcall('PUBLISH', channel_of(token), string.format('%.0f %.0f %.0f %d', fence, now, ttl, over and 1 or 0))
   end
 
   local function locks_of(lock, names)
@@ -106,7 +121,7 @@ local function queue()
     local waits, given, at = {}, {}, 1
     while locks[at] do
       local lock = locks[at]
-      local entry = first(lock)
+      local entry, stops = first(lock)
       while entry do
         local token, _, ttl, names = parts(entry)
         local wanted = locks_of(lock, names)
@@ -114,13 +129,13 @@ local function queue()
           if (each ~= lock and first(each) ~= entry) or not would_share(each, token) then wanted = false break end
         end
         if not wanted then break end
-        give(entry, token, ttl, wanted, over)
+        give(entry, stops, token, ttl, wanted, over)
         given[token] = true
         if is_shared(token) then
           -- Whoever was behind him elsewhere may read beside him.
           for _, each in ipairs(wanted) do if each ~= lock then locks[#locks + 1] = each end end
         end
-        entry = first(lock)
+        entry, stops = first(lock)
       end
       waits[lock] = entry or false
       at = at + 1
@@ -130,6 +145,6 @@ local function queue()
 
   return {
     mine = mine, parts = parts, is_shared = is_shared, holder = holder, first = first, hold = hold, draw = draw,
-    advance = advance,
+    hasten = hasten, advance = advance,
   }
 end

@@ -59,7 +59,7 @@ class Model:
         self.fences: dict[str, int] = {}
         self.expires: dict[str, float] = {}
         self.listens: set[str] = set()
-        self.told: list[tuple[str, Granted]] = []
+        self.told: list[tuple[str, Granted | None]] = []
         self.now = 0
 
     def alive(self, name: str) -> dict[str, int]:
@@ -101,16 +101,28 @@ class Model:
                 entry, wanted = head[0], head[0].wanted
                 if not all(self.is_next(each, entry) and self.admits(each, entry.shared) for each in wanted.names):
                     break
-                fence, token = self.draw(wanted.names), entry.ask.token
+                fence, token, stops = self.draw(wanted.names), entry.ask.token, head[1] + wanted.wait_us
                 ttl_us = wanted.ttl_us if token in self.listens else min(GRANT, wanted.ttl_us)
                 for each in wanted.names:
                     self.waits[each] = [other for other in self.queue(each) if other[0] != entry]
                     self.hold(each, token, self.now + ttl_us)
+                    if len(wanted.names) > 1:
+                        self.hasten(each, stops)
                 self.told.append((token, Granted(fence, self.now, over, ttl_us)))
                 given.add(token)
                 if entry.shared:
                     look += [each for each in wanted.names if each != name]
         return given
+
+    def hasten(self, name: str, known: int) -> None:
+        """All who wait are to look again, where something may change earlier than they knew."""
+        if alive := self.alive(name):
+            changes: float = max(alive.values())
+        else:
+            head = self.first(name)
+            changes = head[1] + head[0].wanted.wait_us if head is not None else inf
+        if changes < known:
+            self.told += [(entry.ask.token, None) for entry, _ in self.queue(name)]
 
     def acquire(self, ask: Ask) -> Granted | Waiting | Crowded:
         wanted, token, entry = ask.wanted, ask.token, Entry(ask)
@@ -151,19 +163,26 @@ class Model:
 
     def release(self, ask: Ask, *, leaves: bool) -> bool:
         ends = [self.holds.get(name, {}).pop(ask.token, None) for name in ask.wanted.names]
+        known = [each or 0 for each in ends]
         if leaves:
-            for name in ask.wanted.names:
+            for place, name in enumerate(ask.wanted.names):
+                stops = [since + ask.wanted.wait_us for other, since in self.queue(name) if other == Entry(ask)]
+                known[place] = max([known[place], *stops])
                 self.waits[name] = [other for other in self.queue(name) if other[0] != Entry(ask)]
         if any(self.queue(name) for name in ask.wanted.names):
             self.advance(ask.wanted.names, any(each is not None and each <= self.now for each in ends))
+            for name, each in zip(ask.wanted.names, known, strict=True):
+                self.hasten(name, each)
         return all(each is not None and each > self.now for each in ends)
 
     def renew(self, ask: Ask, ttl_us: int) -> bool:
         if not all(ask.token in self.alive(name) for name in ask.wanted.names):
             return False
         for name in ask.wanted.names:
-            holds = self.holds[name]
+            holds, known = self.holds[name], self.holds[name][ask.token]
             holds[ask.token] = self.now + ttl_us
+            if self.now + ttl_us < known:
+                self.hasten(name, known)
             self.expires[name] = self.now // 1000 + ceil((max(holds.values()) - self.now) / 1000) + LINGER_MS
         return True
 
@@ -218,7 +237,7 @@ class Histories(RuleBasedStateMachine):
         names=names,
         shared=st.booleans(),
         wait=st.sampled_from([0, 60, 90, 300]),
-        ttl=st.sampled_from([0.5, 5, 20]),
+        ttl=st.sampled_from([0.5, 5, 20, 120]),
         listens=st.booleans(),
     )
     def acquire(self, names: list[str], shared: bool, wait: int, ttl: float, listens: bool) -> None:
