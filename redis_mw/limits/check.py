@@ -6,10 +6,10 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from redis_mw.flows import Failure, Flow, one, send
+from redis_mw.limits.asks import Answer, Ask, Taken
 from redis_mw.limits.commands import Told
-from redis_mw.limits.ledger import Answer, Ask
 from redis_mw.limits.room import LOOK_AGAIN_S, Room
-from redis_mw.limits.verdict import Taken, Verdict
+from redis_mw.limits.verdict import Verdict
 
 Reason: TypeAlias = Literal["", "limit", "list", "closed"]
 

@@ -18,8 +18,7 @@ import msgspec
 
 from redis_mw.flows import Argument, Command, Script
 from redis_mw.keys import key
-from redis_mw.limits.ledger import Answer, Ask
-from redis_mw.limits.verdict import Taken
+from redis_mw.limits.asks import Answer, Ask, Taken
 from redis_mw.scripts import script
 
 T = TypeVar("T")

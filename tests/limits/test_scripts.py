@@ -18,11 +18,11 @@ from redis_mw import Limit, Settings, Strikes
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Events
 from redis_mw.flows import one
+from redis_mw.limits.asks import Ask, Taken
 from redis_mw.limits.check import verdict_of
 from redis_mw.limits.commands import Commands
-from redis_mw.limits.ledger import Ask, Ledger
+from redis_mw.limits.ledger import Ledger
 from redis_mw.limits.quota import Quota, quota_of
-from redis_mw.limits.verdict import Taken
 
 SECOND, HOUR, DAY = 1_000_000, 3_600_000_000, 86_400_000_000
 BAN = Strikes(after=2, ban=30, cap=100)
