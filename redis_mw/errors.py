@@ -6,10 +6,7 @@ hands them to the flow they belong to instead of raising them (see ``flows``).
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
-
-if TYPE_CHECKING:
-    from redis_mw.limits.verdict import Verdict
+from typing import Any, NamedTuple, TypeAlias
 
 
 class RedisMWError(Exception):
@@ -136,10 +133,12 @@ class Refused(RedisMWError):
 
 
 class LimitExceeded(Refused):
-    """A rate limit is used up, or the client is banned or on the deny list; ``verdicts`` are those of the request."""
+    """A rate limit is used up, or the client is banned or on the deny list; ``verdicts`` (``Verdict`` each) are what
+    the limits of the request said, as far as they were asked.
+    """
 
     def __init__(
-        self, status: int, retry_after: float | None, problem: Mapping[str, Any], verdicts: "Sequence[Verdict]" = ()
+        self, status: int, retry_after: float | None, problem: Mapping[str, Any], verdicts: Sequence[Any] = ()
     ) -> None:
         self.verdicts = tuple(verdicts)
         super().__init__(status, retry_after, problem)

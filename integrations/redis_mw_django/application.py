@@ -6,7 +6,7 @@ Made on first use and kept until a setting that it was made of changes (``overri
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -15,17 +15,25 @@ from django.conf import settings as django_settings
 from django.contrib.auth import SESSION_KEY
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+from django.http import HttpRequest
 from django.utils.encoding import force_str
 
+from redis_mw.engine.aio import AsyncDriver
+from redis_mw.engine.sync import SyncDriver
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.aio import AsyncRedisMW
+from redis_mw.faces.attending import attend
+from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.secrets import signing_secrets
+from redis_mw.limits.room import limits_of
+from redis_mw.limits.verdict import Explanation
 from redis_mw.sessions.room import Room, furnish
 from redis_mw.settings import Settings, microseconds, replace
+from redis_mw_django.arrival import exchange_of
 
 T = TypeVar("T")
 
@@ -38,13 +46,21 @@ class Application:
 
     def __init__(self, worker: str) -> None:
         self.settings = _for_worker(settings_tree(), worker)
-        self.sync = RedisMW(self.settings)
+        self.limits = limits_of(self.settings, events_of(self.settings), limits_secret(self.settings))
+        self.sync = RedisMW(self.settings, limits=self.limits)
+        self._explained_by(self.sync)
         self._by_loop: dict[asyncio.AbstractEventLoop, AsyncRedisMW] = {}
 
     @cached_property
     def layer(self) -> Layer:
         """The request layer; raises ``SettingsError`` where cookies cannot be signed."""
-        return Layer(self.settings, self._furnished(), SessionCookie(name=django_settings.SESSION_COOKIE_NAME))
+        cookie = SessionCookie(name=django_settings.SESSION_COOKIE_NAME)
+        return Layer(self.settings, self._furnished(), cookie, self.limits)
+
+    @cached_property
+    def needs_routes(self) -> bool:
+        """Whether a limit of the settings counts by the route."""
+        return self.limits is not None and self.layer.needs_routes
 
     @property
     def room(self) -> Room:
@@ -61,8 +77,9 @@ class Application:
         if face is None:
             for ended in [each for each in self._by_loop if each.is_closed()]:
                 del self._by_loop[ended]
-            face = self._by_loop[loop] = AsyncRedisMW(self.settings)
+            face = self._by_loop[loop] = AsyncRedisMW(self.settings, limits=self.limits)
             face.sync = self.sync
+            self._explained_by(face)
         return face
 
     def run(self, flow: Flow[T]) -> T:
@@ -79,6 +96,34 @@ class Application:
         """Perform a flow that no response waits for."""
         self.sync.driver.detach(flow, AFTERWARDS_S)
 
+    def detacher(self) -> Callable[[Flow[Any]], None]:
+        """What does so from any thread, later: on the loop that runs here now if it lives on, else on a thread."""
+        driver = self._driver()
+        if isinstance(driver, SyncDriver):
+            return self.detach
+        loop = asyncio.get_running_loop()
+
+        def detach(flow: Flow[Any]) -> None:
+            try:
+                _ = loop.call_soon_threadsafe(driver.detach, flow, AFTERWARDS_S)
+            except RuntimeError:  # the loop has ended meanwhile
+                self.detach(flow)
+
+        return detach
+
+    def attend(self) -> None:
+        """See to what this process remembers of limits, after they were asked here."""
+        if self.limits is not None:
+            attend(self._driver(), self.limits)
+
+    def _driver(self) -> SyncDriver | AsyncDriver:
+        """The driver that ``run`` or, on a loop that lives on, ``arun`` uses here."""
+        try:
+            passing = lives_for_one_call(asyncio.get_running_loop())
+        except RuntimeError:
+            passing = True
+        return self.sync.driver if passing else self.aio.driver
+
     def close(self) -> None:
         """Close every face; those of a running loop as soon as it comes round to it."""
         self.sync.close()
@@ -86,6 +131,14 @@ class Application:
             if not loop.is_closed():
                 _ = loop.call_soon_threadsafe(_close_on, loop, face)
         self._by_loop.clear()
+
+    def _explained_by(self, face: RedisMW | AsyncRedisMW) -> None:
+        """Let ``mw.limits.explain`` read Django's requests."""
+        if self.limits is not None:
+            face.limits.explainer = self._explain
+
+    def _explain(self, request: HttpRequest) -> Flow[list[Explanation]]:
+        return self.layer.explain(exchange_of(self, request))
 
     def _furnished(self) -> Room | None:
         sessions = self.settings.sessions
@@ -101,6 +154,11 @@ def settings_tree() -> Settings:
     if given is None:
         return Settings.from_env()
     return given if isinstance(given, Settings) else Settings.from_mapping(given)
+
+
+def limits_secret(settings: Settings) -> str | bytes:
+    """Django's own key, for where the settings have none; it hashes what limits count by and may be a credential."""
+    return "" if settings.secret or settings.limits is None else djangos_secrets()[0]
 
 
 def djangos_secrets() -> list[str | bytes]:

@@ -6,6 +6,7 @@ Pure translation between Django's request and response and the layer; no flow is
 import sys
 from collections import deque
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest
@@ -16,45 +17,65 @@ from redis_mw.http.request import Fields, Request
 from redis_mw.layer.exchange import Exchange
 from redis_mw.sessions.ids import is_id
 from redis_mw.sessions.visit import Issue, Visit
-from redis_mw_django.application import Application
+from redis_mw_django.routes import NOWHERE, Found, find
+
+if TYPE_CHECKING:
+    from redis_mw_django.application import Application
+
+ATTRIBUTE = "_redis_mw_arrival"
+"""Where a request keeps its arrival."""
 
 saved_by_tests: deque[str] = deque(maxlen=4096)
 """Ids of the sessions that tests saved last outside of any request, as ``Client.login`` and ``Client.session`` do."""
 
 
 class Arrival:
-    """One request that came through ``RedisMiddleware``, until its response leaves."""
+    """One request that came through ``RedisMiddleware``, until its response leaves.
 
-    def __init__(self, application: Application, request: HttpRequest) -> None:
+    ``ours`` says that the site's session engine is ours: another one's cookies are none of our business.
+    """
+
+    def __init__(self, application: "Application", request: HttpRequest, *, ours: bool) -> None:
         self.application = application
+        self.ours = ours
         self.refused: SessionUnavailable | SessionLimitReached | None = None
         """What a session that could not be had, or stored, raised, while Django's own middleware ran perhaps."""
         self._taken = False
         self._name = django_settings.SESSION_COOKIE_NAME
-        cookie, unsigned = self._admitted(request.COOKIES.get(self._name))
-        self.exchange: Exchange = application.layer.begin(
-            Request(
-                request.method or "GET",
-                request.path_info,
-                query=request.META.get("QUERY_STRING", ""),
-                scheme=request.scheme or "http",
-                host=request.META.get("HTTP_HOST", ""),
-                headers=Fields(tuple(request.headers.items())),
-                client=request.META.get("REMOTE_ADDR"),
-            ),
-            cookie,
-        )
+        self._id: str | None = None
+        limited = application.limits is not None
+        self.found = find(request, needed=application.needs_routes) if limited else NOWHERE
+        """The view that will answer, as far as it can be known before other middleware runs."""
+        if not ours:
+            self.exchange = _begun(application, request, self.found, None)
+            self.exchange.visit = None
+            return
+        cookie, unsigned = _admitted(application, request.COOKIES.get(self._name))
+        self.exchange = _begun(application, request, self.found, cookie)
         visit = self.exchange.visit
         if visit is not None and visit.id is not None:
-            request.COOKIES[self._name] = visit.id
+            self._id = request.COOKIES[self._name] = visit.id
             visit.stale = visit.stale or unsigned  # once read, the cookie is sent again, signed
         else:
             _ = request.COOKIES.pop(self._name, None)
 
+    @property
+    def asks(self) -> bool:
+        """Whether something is to be asked of Redis before the view runs."""
+        visit = self.exchange.visit
+        if self.exchange.entries:
+            return True
+        return self.exchange.policy.mode == "require" and visit is not None and visit.id is not None
+
+    def attend(self) -> None:
+        """See to what the limits of the request have left to do in this process."""
+        if self.exchange.tally is not None:
+            self.application.attend()
+
     def take(self, id: str | None) -> Visit | None:
         """The visit that was begun for this request, if the session with this id is meant and nobody took it yet."""
         visit = self.exchange.visit
-        if self._taken or visit is None or visit.id != id:
+        if self._taken or visit is None or self._id != id:
             return None
         self._taken = True
         return visit
@@ -74,13 +95,42 @@ class Arrival:
         """Let the browser keep the cookie it has: nobody knows whether it is still good."""
         _ = response.cookies.pop(self._name, None)
 
-    def _admitted(self, cookie: str | None) -> tuple[str | None, bool]:
-        """The cookie, and whether it came as a bare id; such a one is signed here if it may pass."""
-        if cookie is None or not is_id(cookie):
-            return cookie, False
-        signer = self.application.room.signer
-        allowed = getattr(django_settings, "REDIS_MW_ACCEPT_UNSIGNED", False) is True or cookie in saved_by_tests
-        return (signer.sign(cookie), True) if allowed and signer is not None else (cookie, False)
+
+def exchange_of(application: "Application", request: HttpRequest) -> Exchange:
+    """The exchange of a request on its way, or, for one that is not, one that was never begun; changes nothing."""
+    arrival: Arrival | None = getattr(request, ATTRIBUTE, None)
+    if arrival is not None and arrival.application is application:
+        return arrival.exchange
+    found = find(request, needed=True)
+    cookie, _ = _admitted(application, request.COOKIES.get(django_settings.SESSION_COOKIE_NAME))
+    return _begun(application, request, found, cookie)
+
+
+def _begun(application: "Application", request: HttpRequest, found: Found, cookie: str | None) -> Exchange:
+    return application.layer.begin(
+        Request(
+            request.method or "GET",
+            request.path_info,
+            query=request.META.get("QUERY_STRING", ""),
+            scheme=request.scheme or "http",
+            host=request.META.get("HTTP_HOST", ""),
+            headers=Fields(tuple(request.headers.items())),
+            client=request.META.get("REMOTE_ADDR"),
+        ),
+        cookie,
+        marks=found.marks,
+        native=request,
+        route=found.route,
+    )
+
+
+def _admitted(application: "Application", cookie: str | None) -> tuple[str | None, bool]:
+    """The cookie, and whether it came as a bare id; such a one is signed here if it may pass."""
+    room = application.layer.room
+    if cookie is None or room is None or not is_id(cookie):
+        return cookie, False
+    allowed = getattr(django_settings, "REDIS_MW_ACCEPT_UNSIGNED", False) is True or cookie in saved_by_tests
+    return (room.signer.sign(cookie), True) if allowed and room.signer is not None else (cookie, False)
 
 
 ARRIVAL: ContextVar[Arrival | None] = ContextVar("redis_mw_django.arrival", default=None)

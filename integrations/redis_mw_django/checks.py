@@ -1,6 +1,6 @@
 """System checks: what is wrong, or not as safe as it looks, in Django's settings about redis-mw.
 
-Errors are E001 to E008, warnings W001 to W008, all under ``redis_mw.``; each says what to do.
+Errors are E001 to E010, warnings W001 to W008, all under ``redis_mw.``; each says what to do.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,15 +10,19 @@ from typing import Any, cast
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
 from redis_mw.errors import MissingExtra, PolicyError, Problem, SettingsError
 from redis_mw.faces.listening import events_of
 from redis_mw.layer.secrets import SHORTEST, must_sign
+from redis_mw.limits.room import limits_of
+from redis_mw.policy.marks import Placed
 from redis_mw.policy.table import Table
 from redis_mw.sessions.room import furnish
 from redis_mw.settings import Cookie, Sessions, Settings
-from redis_mw_django.application import djangos_secrets, lifetime_us, settings_tree
+from redis_mw_django.application import djangos_secrets, lifetime_us, limits_secret, settings_tree
+from redis_mw_django.routes import all_marks, views_of
 
 OURS = "redis_mw_django.middleware.RedisMiddleware"
 DJANGOS = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -29,17 +33,21 @@ Check = Callable[[], Iterator[CheckMessage]]
 
 def register_all() -> None:
     """Have Django run the checks; those of cookie flags with ``check --deploy``."""
-    for check in (settings_hold, middleware_in_order, sessions_as_set, secrets_strong):
+    for check in (settings_hold, limits_enforced, middleware_in_order, sessions_as_set, secrets_strong):
         _ = register(_whole(check), Tags.security)
     _ = register(_whole(ready_to_deploy), Tags.security, deploy=True)
 
 
 def settings_hold() -> Iterator[CheckMessage]:
-    """E001: a problem of ``REDIS_MW``; E002: a rule that nothing could follow; E003: a handler that is not there."""
+    """E001: a problem of ``REDIS_MW``; E002: a rule or a limit that cannot hold; E003: a handler that is not there."""
     try:
         tree = settings_tree()
         events = events_of(tree)
-        _ = Table(tree)
+        limits = limits_of(tree, events, limits_secret(tree))
+        _ = Table(tree, limits.entry if limits is not None else None)
+        if limits is not None:
+            for mark, place in _marks():
+                _ = limits.entry(mark.policy, place)
         if tree.sessions is not None:
             _ = furnish(tree, tree.sessions, (), events)
     except SettingsError as error:
@@ -49,7 +57,7 @@ def settings_hold() -> Iterator[CheckMessage]:
     except MissingExtra as error:
         yield Error(f"REDIS_MW: {error}", hint=f'pip install "redis-mw[{error.extra}]"', id="redis_mw.E001")
     except PolicyError as error:
-        yield Error(f"REDIS_MW: {error}", hint="Take it out until you have a version that does it.", id="redis_mw.E002")
+        yield Error(f"REDIS_MW: {error}", hint="Change it as this says, or take it out.", id="redis_mw.E002")
     handler = getattr(django_settings, "REDIS_MW_HANDLER", None)
     if handler is not None:
         try:
@@ -62,6 +70,27 @@ def settings_hold() -> Iterator[CheckMessage]:
                 hint="Give the dotted path of a function (def, not async def) that takes (request, refusal).",
                 id="redis_mw.E003",
             )
+
+
+def limits_enforced() -> Iterator[CheckMessage]:
+    """E009: rules or limits of the settings that nothing enforces; E010: decorated views that nobody could call."""
+    tree = _tree()
+    if OURS in django_settings.MIDDLEWARE or tree is None:
+        return
+    limits = tree.limits
+    if tree.rules or (limits is not None and (limits.default or limits.deny)):
+        yield Error(
+            "REDIS_MW has rules or limits, but RedisMiddleware is not in MIDDLEWARE: nothing enforces them",
+            hint=f"Put {OURS!r} first in MIDDLEWARE.",
+            id="redis_mw.E009",
+        )
+    places = sorted({place.rpartition("#")[0] for _, place in _marks()})
+    if places:
+        yield Error(
+            f"decorated views raise LayerMissing without RedisMiddleware in MIDDLEWARE: {', '.join(places)}",
+            hint=f"Put {OURS!r} first in MIDDLEWARE.",
+            id="redis_mw.E010",
+        )
 
 
 def middleware_in_order() -> Iterator[CheckMessage]:
@@ -179,6 +208,16 @@ def _tree() -> Settings | None:
         return settings_tree()
     except SettingsError:
         return None
+
+
+def _marks() -> Iterator[Placed]:
+    """The marks of the site's views, none where the URLconf cannot be read: Django's own checks say why."""
+    try:
+        views = list(views_of(get_resolver()))
+    except Exception:
+        return
+    for view in views:
+        yield from all_marks(view)
 
 
 def _engine_is_ours() -> bool:

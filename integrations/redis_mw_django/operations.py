@@ -31,10 +31,12 @@ class Operations(SessionMethods, SessionBase):
         super().__init__(session_key)
         self._marked: bool | None = None
         self._lost = False
-        self._arrival = ARRIVAL.get()
+        arrival = ARRIVAL.get()
+        self._arrival = arrival if arrival is not None and arrival.ours else None
         begun = self._arrival.take(self._visit.id) if self._arrival is not None else None
         if begun is not None:
             self._visit = begun
+            self._vanished = begun.id is None  # it was read already, with what else the request needed
 
     @property
     def _application(self) -> Application:
@@ -143,7 +145,7 @@ class Operations(SessionMethods, SessionBase):
             visit.logout()  # Redis counts idle time; a date that was set is compared here
             _ = yield from visit.close(None)
             data = {}
-        self._vanished = asked is not None and visit.id is None
+        self._vanished = visit.id is None and (asked is not None or self._vanished)
         self._deleted = self._deleted and visit.id is not None
         return data
 

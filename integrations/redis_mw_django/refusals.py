@@ -1,7 +1,8 @@
-"""How a refusal is answered: by its status (503, 409), or by what ``REDIS_MW_HANDLER`` makes of it."""
+"""How a refusal is answered: by its status (429, 503, 403, 409), or by what ``REDIS_MW_HANDLER`` makes of it."""
 
 from typing import cast
 
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse
@@ -23,6 +24,13 @@ class SessionAway(SessionUnavailable, BadRequest):
 
 class TooManySessions(SessionLimitReached, BadRequest):
     """``SessionLimitReached`` where ``RedisMiddleware`` is mounted; likewise."""
+
+
+async def arefusal(request: HttpRequest, error: Refusal) -> HttpResponseBase:
+    """The same on the event loop; a handler may ask the database, so it is called where Django calls sync views."""
+    if getattr(django_settings, "REDIS_MW_HANDLER", None) is None:
+        return refusal(request, error)
+    return await sync_to_async(refusal, thread_sensitive=True)(request, error)
 
 
 def refusal(request: HttpRequest, error: Refusal) -> HttpResponseBase:

@@ -1,7 +1,7 @@
 """redis-mw for Flask: translation between the framework and the core, no decisions.
 
-``RedisExtension(app)``, or ``.init_app(app)``, gives an application server-side sessions; ``mw`` is the direct face of
-the application that is running.
+``RedisExtension(app)``, or ``.init_app(app)``, gives an application server-side sessions and rate limits; ``mw`` is the
+direct face of the application that is running.
 """
 
 from redis_mw.errors import MissingExtra
@@ -13,14 +13,24 @@ except ImportError as error:
 
 from redis_mw_flask.extension import Mounted, RedisExtension, mw
 from redis_mw_flask.interface import RedisSessionInterface
-from redis_mw_flask.refusals import RedisAway, StoreUnavailable, TooManySessions
+from redis_mw_flask.refusals import (
+    ClientDenied,
+    LimitClosed,
+    RateLimited,
+    RedisAway,
+    StoreUnavailable,
+    TooManySessions,
+)
 from redis_mw_flask.session import NoSecretSession, RedisSession
 
 del _flask
 
 __all__ = [
+    "ClientDenied",
+    "LimitClosed",
     "Mounted",
     "NoSecretSession",
+    "RateLimited",
     "RedisAway",
     "RedisExtension",
     "RedisSession",

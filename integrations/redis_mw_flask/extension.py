@@ -2,34 +2,47 @@
 
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import msgspec
-from flask import Flask, current_app, g
+from flask import Flask, Response, current_app, g, request
 from flask.sessions import SecureCookieSessionInterface
+from flask.wrappers import Request
 from werkzeug.local import LocalProxy
 
 from redis_mw.errors import LayerMissing, Problem, SettingsError
+from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
-from redis_mw.policy.current import CURRENT, Context
-from redis_mw.policy.table import Table
+from redis_mw.flows import Flow
+from redis_mw.layer.cookie import SessionCookie
+from redis_mw.layer.layer import Layer
+from redis_mw.limits.room import limits_of
+from redis_mw.limits.verdict import Explanation
 from redis_mw.settings import Settings
+from redis_mw_flask.around import Around
 from redis_mw_flask.cookie import check
 from redis_mw_flask.interface import RedisSessionInterface
 from redis_mw_flask.lifetime import lifetime_us
+from redis_mw_flask.passage import KEY, Passage, leave, translated
 from redis_mw_flask.refusals import answer_refusals
-from redis_mw_flask.session import RedisSession
+from redis_mw_flask.views import Views
 
 NAME = "redis_mw"
 PREFIX = "REDIS_MW_"
 
 
 class Mounted(msgspec.Struct, frozen=True):
-    """What ``app.extensions["redis_mw"]`` holds: the direct face, and the session interface unless sessions are off."""
+    """What ``app.extensions["redis_mw"]`` holds: the direct face, and the session interface unless sessions are off.
+
+    ``bare`` makes, once, the layer for requests without a session: sessions are off, or not ours, or no secret is set.
+    """
 
     mw: RedisMW
     interface: RedisSessionInterface | None
+    bare: Callable[[], Layer]
+    views: Views
 
 
 class RedisExtension:
@@ -44,7 +57,7 @@ class RedisExtension:
             self.init_app(app, settings)
 
     def init_app(self, app: Flask, settings: Settings | Mapping[str, Any] | None = None) -> None:
-        """Mount redis-mw on the application and take over its sessions.
+        """Mount redis-mw on the application: take over its sessions, and have its requests counted.
 
         The settings are the argument, else ``app.config["REDIS_MW"]`` (a mapping or ``Settings``), else what
         ``REDIS_MW_URL``, ``REDIS_MW_SESSIONS__IDLE`` and so on say in ``app.config`` or the environment. Raises
@@ -53,20 +66,28 @@ class RedisExtension:
         """
         if NAME in app.extensions:
             raise SettingsError([Problem(f"app.extensions[{NAME!r}]", "is there already", "call init_app once an app")])
-        mw = RedisMW(_settings(app, settings))
-        _ = Table(mw.settings)  # what the rules ask for in vain is told now, not at the first request
+        tree = _settings(app, settings)
+        limits = limits_of(tree, events_of(tree), lambda: app.secret_key or "")
+        mw = RedisMW(tree, limits=limits)
+        bare = cache(lambda: Layer(tree, None, SessionCookie(name=""), limits))
         interface = None
         if mw.settings.sessions is not None:
             interface = RedisSessionInterface(mw, mw.settings.sessions)
             check(app, interface, mw.settings.sessions.cookie)
             _ = lifetime_us(app)
-            _ = interface.layer(app)  # secrets that cannot sign are told now, if they are set already
+        # What rules ask for in vain is told now, and secrets that cannot sign, if they are set already.
+        if interface is None or interface.layer(app) is None:
+            _ = bare()
+        if interface is not None:
             _warn_of_another(app)
             app.session_interface = interface
-        answer_refusals(app)
-        mounted = app.extensions[NAME] = Mounted(mw, interface)
+        mounted = app.extensions[NAME] = Mounted(mw, interface, bare, Views(app))
+        if limits is not None:
+            mw.limits.explainer = lambda asked: _explain(mounted, asked)
+        answer_refusals(app, _seal)
         app.before_request_funcs.setdefault(None, []).insert(0, lambda: _enter(mounted))
         _ = app.teardown_request(_leave)
+        app.wsgi_app = Around(app.wsgi_app, mw)  # type: ignore[method-assign]
 
 
 def _settings(app: Flask, given: Settings | Mapping[str, Any] | None) -> Settings:
@@ -89,18 +110,43 @@ def _warn_of_another(app: Flask) -> None:
 
 
 def _enter(mounted: Mounted) -> None:
-    """Before each request: ``redis_mw.current()`` knows it from here on."""
-    context: Context = g.setdefault("redis_mw", Context(mounted.mw))
-    g.setdefault("_redis_mw_tokens", []).append(CURRENT.set(context))
-    if mounted.interface is not None and isinstance(context.session, RedisSession):
-        mounted.interface.admit(context.session)
+    """Before each request, when Flask has routed it: ``redis_mw.current()`` knows it from here on, if it may pass."""
+    passage = _passage(mounted, request._get_current_object())  # type: ignore[attr-defined]
+    g.redis_mw = passage.context
+    g.setdefault("_redis_mw_tokens", []).append(passage.enter())
+    passage.open()
+
+
+def _passage(mounted: Mounted, native: Request) -> Passage:
+    """That of a request; its session, if it has one, has begun it."""
+    passage = Passage.of(native.environ, mounted.mw)
+    if passage.exchange is None:
+        layer = mounted.bare()
+        passage.begin(layer, layer.begin(translated(native), native=native))
+    passage.route(*mounted.views.find(native))
+    return passage
+
+
+def _seal(response: Response) -> None:
+    passage: Passage | None = request.environ.get(KEY)
+    if passage is not None:
+        passage.seal(response)
 
 
 def _leave(error: BaseException | None = None) -> None:
     """After it; a request whose URL was refused before any function of the application ran has nothing to leave."""
     tokens = g.get("_redis_mw_tokens")
     if tokens:
-        CURRENT.reset(tokens.pop())
+        leave(tokens.pop())
+    passage: Passage | None = request.environ.get(KEY)
+    if passage is not None and not passage.around:
+        passage.finish()
+
+
+def _explain(mounted: Mounted, asked: Request) -> Flow[list[Explanation]]:
+    """What the limits say of a request, be it the one that is being answered or one that a test or a tool made."""
+    layer, exchange = _passage(mounted, asked).begun
+    return layer.explain(exchange)
 
 
 def _mw() -> RedisMW:

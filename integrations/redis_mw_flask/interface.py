@@ -4,24 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from flask import Flask, g
+from flask import Flask, g, request
 from flask.sessions import SessionInterface, SessionMixin
 from flask.wrappers import Request, Response
 
 from redis_mw.faces.sync import RedisMW
 from redis_mw.http.cookies import SetCookie
-from redis_mw.http.request import Fields
-from redis_mw.http.request import Request as HttpRequest
 from redis_mw.layer.cookie import SessionCookie
-from redis_mw.layer.exchange import Respond
+from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.secrets import signing_secrets
-from redis_mw.policy.current import Context
 from redis_mw.sessions.room import furnish
 from redis_mw.settings import Sessions
 from redis_mw_flask.cookie import check, session_cookie
 from redis_mw_flask.lifetime import PERMANENT, outlives_the_browser, own_idle_us
-from redis_mw_flask.refusals import StoreUnavailable
+from redis_mw_flask.passage import FINISH_WITHIN, KEY, Passage, translated
+from redis_mw_flask.refusals import raised
 from redis_mw_flask.session import NoSecretSession, RedisSession
 
 
@@ -58,30 +56,21 @@ class RedisSessionInterface(SessionInterface):
             check(app, self, self._sessions.cookie)
             secrets = signing_secrets(settings, own, named="app.secret_key (SECRET_KEY)")
             room = furnish(settings, self._sessions, secrets, self._mw.events, user_of=_flask_login_user)
-            made = self._made = Made(own, cookie, Layer(settings, room, cookie))
+            limits = self._mw.limits.room if settings.limits is not None else None
+            made = self._made = Made(own, cookie, Layer(settings, room, cookie, limits))
         return made.layer
 
     def open_session(self, app: Flask, request: Request) -> RedisSession | None:
         """The session that the cookie names, unread; None, which becomes the null session, where no secret is set."""
-        g.redis_mw = Context(self._mw)
+        passage = Passage.of(request.environ, self._mw)
+        g.redis_mw = passage.context
         layer = self.layer(app)
         if layer is None:
             return None
-        headers = Fields(tuple(request.headers))
-        exchange = layer.begin(
-            HttpRequest(
-                method=request.method,
-                path=request.path,
-                query=request.query_string.decode("latin-1"),
-                scheme=request.scheme,
-                host=headers.get("host") or "",
-                headers=headers,
-                client=request.remote_addr,
-            ),
-            request.cookies.get(layer.cookie.name),
-        )
+        exchange = layer.begin(translated(request), request.cookies.get(layer.cookie.name), native=request)
         session = RedisSession(layer, exchange, self._mw.driver.run)
-        g.redis_mw = Context(self._mw, session)
+        passage.begin(layer, exchange, session)
+        g.redis_mw = passage.context
         return session
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
@@ -115,20 +104,19 @@ class RedisSessionInterface(SessionInterface):
                 visit.cookie = None  # it was renewed by a read; Flask is asked not to tell the browser
         committed = self._mw.driver.run(session.layer.commit(session.exchange, values))
         if committed.respond is not None:
-            raise StoreUnavailable(committed.respond.response)
-        if session.exchange.after is not None:
-            self._mw.driver.detach(session.layer.finish(session.exchange), within=1.0)
+            raise raised(committed.respond)
+        if session.exchange.after is not None and not _is_finished_later(session.exchange):
+            self._mw.driver.detach(session.layer.finish(session.exchange), within=FINISH_WITHIN)
         cookie = committed.set_cookie
         if cookie is not None and cookie.max_age and not outlives_the_browser(visit, values):
             return msgspec.structs.replace(cookie, max_age=None)
         return cookie
 
-    def admit(self, session: RedisSession) -> None:
-        """Raise ``StoreUnavailable`` where a rule requires the session and nobody knows it."""
-        if session.exchange.policy.mode == "require":
-            outcome = self._mw.driver.run(session.layer.open(session.exchange, eager=False))
-            if isinstance(outcome, Respond):
-                raise StoreUnavailable(outcome.response)
+
+def _is_finished_later(exchange: Exchange) -> bool:
+    """Whether a server is being answered, and not a test that only wants to change a session."""
+    passage: Passage | None = request.environ.get(KEY)
+    return passage is not None and passage.keeps(exchange)
 
 
 def _flask_login_user(data: Mapping[str, Any]) -> object:

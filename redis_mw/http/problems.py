@@ -1,5 +1,6 @@
 """Refusals as bodies: problem details (RFC 9457), or a plain text for those who would rather read one."""
 
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -22,6 +23,14 @@ def problem(
         body["detail"] = detail
     body.update(members)
     return JSON, msgspec.json.encode(body)
+
+
+def phrase(status: int) -> str:
+    """The usual name of a status; of one that nobody has given a name, that of its class (RFC 9110 section 15)."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Client Error" if status < 500 else "Server Error"
 
 
 def prefers_text(accept: str) -> bool:

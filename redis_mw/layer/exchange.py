@@ -1,7 +1,6 @@
 """One request and its response as the layer sees them: values that its flows take and give."""
 
 from collections.abc import Callable, Iterable
-from http import HTTPStatus
 from math import ceil
 from typing import Any
 
@@ -10,7 +9,7 @@ import msgspec
 from redis_mw.errors import Refusal, Refused, SessionLimitReached, SessionUnavailable
 from redis_mw.flows import Flow
 from redis_mw.http.cookies import SetCookie
-from redis_mw.http.problems import problem
+from redis_mw.http.problems import phrase, problem
 from redis_mw.http.request import Request
 from redis_mw.limits.entry import Entry
 from redis_mw.limits.tally import Tally
@@ -84,7 +83,7 @@ def unavailable(exchange: Exchange, retry_after: float) -> Respond:
 
 def refused(refusal: Refusal, accept: str | None, fields: Iterable[tuple[str, str]] = ()) -> Response:
     """How a refusal is told to a client with this Accept field; ``Retry-After`` where waiting helps."""
-    title, about = HTTPStatus(refusal.status).phrase, {"detail": detail_of(refusal)}
+    title, about = phrase(refusal.status), {"detail": detail_of(refusal)}
     members = dict(refusal.problem) if isinstance(refusal, Refused) else about
     content_type, body = problem(refusal.status, members.pop("title", title), accept=accept, **members)
     headers = [("content-type", content_type), *fields]

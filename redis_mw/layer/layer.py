@@ -63,12 +63,10 @@ class Layer:
         framework's name for the place the request goes to.
         """
         session, entries = self.table.policies(request.method, request.path)
-        exchange = Exchange(request, session, native=native, route=route)
+        exchange = Exchange(request, session, native=native)
         if self.limits is not None and not _is_preflight(request):
-            for placed in marks:
-                exchange.held.add(placed.mark)
-                entries += (self._entry(placed),)
             exchange.entries = entries
+        self.routed(exchange, marks, route)
         if self.room is None:
             return exchange
 
@@ -90,6 +88,15 @@ class Layer:
         exchange.visit = Visit(self.room, id, stale=stale, agent=agent, touch=session.touch)
         return exchange
 
+    def routed(self, exchange: Exchange, marks: Iterable[Placed], route: str) -> None:
+        """Say which view will answer, where that was not known yet when the exchange began; before ``open``."""
+        exchange.route = route
+        if self.limits is None or _is_preflight(exchange.request):
+            return
+        for placed in marks:
+            exchange.held.add(placed.mark)
+            exchange.entries += (self._entry(exchange, placed),)
+
     def open(self, exchange: Exchange, *, eager: bool) -> Flow[Proceed | Respond]:
         """Ask Redis for what the request needs, in one trip. ``eager`` loads the session although nobody asked yet.
 
@@ -108,14 +115,15 @@ class Layer:
                 return unavailable(exchange, visit.away.retry_after)
         return Proceed()
 
-    def hold(self, exchange: Exchange, placed: Placed) -> Flow[Refused | None]:
-        """Enforce the mark of a view that nobody saw in time; why the request must not pass, or None."""
-        if placed.mark in exchange.held or self.limits is None:
+    def hold(self, exchange: Exchange, *placed: Placed) -> Flow[Refused | None]:
+        """Enforce the marks of a view that nobody saw in time; why the request must not pass, or None."""
+        late = [each for each in placed if each.mark not in exchange.held]
+        if not late or self.limits is None:
             return None
-        exchange.held.add(placed.mark)
+        exchange.held.update(each.mark for each in late)
         if _is_preflight(exchange.request):
             return None
-        return (yield from self._limit(exchange, (self._entry(placed),)))
+        return (yield from self._limit(exchange, tuple([self._entry(exchange, each) for each in late])))
 
     def _limit(self, exchange: Exchange, entries: tuple[Entry, ...]) -> Flow[Refused | None]:
         """Ask these limits, all or none of which are taken from; the session rides along where a batch goes out."""
@@ -125,9 +133,10 @@ class Layer:
         if unread is not None and (room.lists_users or any(entry.needs_user for entry in entries)):
             _ = yield from together(unread.load())
             unread = None
-        tally = exchange.tally
+        caller, tally = self.caller_of(exchange, entries), exchange.tally
         if tally is None:
-            tally = exchange.tally = Tally(room, self.caller_of(exchange, entries))
+            tally = exchange.tally = Tally(room, caller)
+        tally.caller = caller  # what is asked later may need the session's user, which was not known before
         asks = tally.begin(entries, exchange.request.method)
         if tally.refused is not None or not asks or tally.knows(asks):
             return tally.refused
@@ -141,10 +150,10 @@ class Layer:
             raise
         return tally.refused
 
-    def caller_of(self, exchange: Exchange, entries: Iterable[Entry] = ()) -> Caller:
-        """Who sent this request, in all the ways in which these limits tell clients apart."""
+    def caller_of(self, exchange: Exchange, entries: Iterable[Entry] | None = None) -> Caller:
+        """Who sent this request, in all the ways in which these limits tell clients apart; in any, without them."""
         request, visit = exchange.request, exchange.visit
-        by_session = visit is not None and visit.id is not None and any("session" in entry.by for entry in entries)
+        by_session = entries is None or any("session" in entry.by for entry in entries)
         return Caller(
             address=self._address(request),
             headers=request.headers,
@@ -159,11 +168,15 @@ class Layer:
         self._watch.saw(request, address)
         return address
 
-    def _entry(self, placed: Placed) -> Entry:
-        entry = self._marked.get((placed.mark, placed.place))
+    def _entry(self, exchange: Exchange, placed: Placed) -> Entry:
+        """The limit of a mark. A view that a function has made is called like the others of its making, so its route
+        tells it from them.
+        """
+        assert self.limits is not None
+        place = f"{placed.place} {exchange.route}" if "<locals>" in placed.place else placed.place
+        entry = self._marked.get((placed.mark, place))
         if entry is None:
-            assert self.limits is not None
-            entry = self._marked[placed.mark, placed.place] = self.limits.entry(placed.mark.policy, placed.place)
+            entry = self._marked[placed.mark, place] = self.limits.entry(placed.mark.policy, place)
         return entry
 
     def explain(self, exchange: Exchange) -> Flow[list[Explanation]]:

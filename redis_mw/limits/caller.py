@@ -17,6 +17,10 @@ from redis_mw.http.request import Fields, Headers
 from redis_mw.limits.quota import digest
 
 By: TypeAlias = "str | Callable[[Any], str | None]"
+Secret: TypeAlias = "str | bytes | Callable[[], str | bytes]"
+"""A callable is asked when the first credential is to be hashed: a framework's own may be set late."""
+
+NO_SECRET = "counts by what may be a credential, which is hashed with a secret: set one of 32 random characters or more"
 
 REMEMBERED = 4096
 TAG = 12
@@ -46,9 +50,10 @@ class Caller(msgspec.Struct, frozen=True):
 class Clients:
     """Tells clients apart; ``secret`` keys the hash of what may be a credential (headers, callables)."""
 
-    def __init__(self, ipv6_prefix: int, secret: str | bytes = b"") -> None:
+    def __init__(self, ipv6_prefix: int, secret: Secret = b"") -> None:
         self._ipv6_prefix = ipv6_prefix
-        self._key = blake2b(secret.encode() if isinstance(secret, str) else secret).digest()[:32] if secret else b""
+        self._secret = secret
+        self._key: bytes | None = None
         self._by_address: dict[str, Client] = {}
 
     def of(self, caller: Caller, by: tuple[By, ...]) -> Client:
@@ -116,12 +121,20 @@ class Clients:
             return GLOBAL
         if not isinstance(by, str) or by == "call" or by.startswith("header:"):
             kind = by.lower() if isinstance(by, str) else "call"
-            key = digest(key, self._key, TAG)
+            key = digest(key, self._secret_key(), TAG)
         else:
             kind = by
         text = f"{kind}:{key}"
         # A route is no client that somebody would put on a list.
         return Client(text, digest(text, size=TAG), () if kind == "route" else (_bounded(text),))
+
+    def _secret_key(self) -> bytes:
+        if self._key is None:
+            secret = self._secret if isinstance(self._secret, (str, bytes)) else self._secret()
+            if not secret and self._secret:
+                raise PolicyError(f"a limit {NO_SECRET}")
+            self._key = blake2b(secret.encode() if isinstance(secret, str) else secret).digest()[:32] if secret else b""
+        return self._key
 
     def _met(self, address: str) -> Client:
         found = parsed(address)

@@ -5,9 +5,9 @@ abnormal-usage-detected).
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 
 from redis_mw.errors import LimitExceeded
+from redis_mw.http.problems import phrase
 from redis_mw.limits.check import Checked
 from redis_mw.limits.quota import Quota
 
@@ -33,7 +33,7 @@ def refusal(checked: Checked, quotas: Mapping[str, Quota]) -> LimitExceeded:
                 detail, kind = "Too many requests are under way.", "temporary-reduced-capacity"
             else:
                 detail, kind = "Too many requests.", "quota-exceeded"
-    title = HTTPStatus(status).phrase
+    title = phrase(status)
     problem = {"type": TYPES + kind, "title": title, "detail": detail, **names}
     return LimitExceeded(status, checked.retry_after, problem, checked.verdicts)
 

@@ -13,7 +13,7 @@ from redis_mw.errors import PolicyError
 from redis_mw.events import Events
 from redis_mw.flows import Flow
 from redis_mw.http.address import parsed
-from redis_mw.limits.caller import Client, Clients, credentials
+from redis_mw.limits.caller import NO_SECRET, Client, Clients, Secret, credentials
 from redis_mw.limits.commands import Commands
 from redis_mw.limits.denials import Denials
 from redis_mw.limits.entry import Entry
@@ -60,7 +60,7 @@ class Room:
         limits: Limits,
         events: Events,
         *,
-        secret: str | bytes = "",
+        secret: Secret = "",
         clock: Callable[[], float] = time.monotonic,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
@@ -106,10 +106,7 @@ class Room:
                 raise PolicyError(f"the limit {plain.name!r} at {place} is not the one of that name at {where}")
         entry = Entry(replace(plain, shadow=True) if self._shadow else plain, place)
         if credentials(entry.by) and not self._has_secret:
-            raise PolicyError(
-                f"the limit at {place} counts by what may be a credential, which is hashed with a secret: "
-                "set secret (32 random characters or more)"
-            )
+            raise PolicyError(f"the limit at {place} {NO_SECRET}")
         return entry
 
     def asked_for(self, limit: Limit | str) -> Entry:
@@ -145,7 +142,7 @@ class Room:
         self._memory.lists_empty_until = 0.0
 
 
-def limits_of(settings: Settings, events: Events, secret: str | bytes = "") -> Room | None:
+def limits_of(settings: Settings, events: Events, secret: Secret = "") -> Room | None:
     """The limits that the settings describe, None where they are turned off.
 
     ``secret`` is the framework's own key, for where the settings have none.

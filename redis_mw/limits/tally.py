@@ -61,6 +61,8 @@ class Tally:
                 continue
             client = room.clients.of(caller, entry.by)
             key = room.commands.key(client.tag, quota.part)
+            while key in self._entries and self._entries[key].limit != entry.limit:
+                key += "+"  # another limit at a place of the same name: behind a decorator that drops what we wrote
             if key in self._entries:
                 continue
             quota = self._under_a_name_of_its_own(quota)
@@ -89,17 +91,24 @@ class Tally:
     def settle(self, status: int, response: Any = None) -> Flow[None]:
         """What the response has decided: failed or not, what it cost. Once; frees the slots in any case.
 
+        What a callable of the user's raises is raised when that is done; the request then counts as it was taken.
         Everything is given back if the request was refused after all, by a limit that was asked late.
         """
         if self.refused is not None:
             yield from self.release()
             return
-        yield from self._settle(
-            [
-                (verdict, taken, entry.counted(taken.cost, status, response) - taken.cost + self._charged)
-                for entry, verdict, taken in self._took
-            ]
-        )
+        changes: list[tuple[Verdict, Taken, int]] = []
+        failure: Exception | None = None
+        for entry, verdict, taken in self._took:
+            counted = taken.cost
+            try:
+                counted = entry.counted(taken.cost, status, response)
+            except Exception as error:
+                failure = error
+            changes.append((verdict, taken, counted - taken.cost + self._charged))
+        yield from self._settle(changes)
+        if failure is not None:
+            raise failure
 
     def release(self) -> Flow[None]:
         """The application will not run: give back whatever this request took."""
@@ -124,8 +133,11 @@ class Tally:
 
     @property
     def took(self) -> bool:
-        """Whether something was taken that is not settled yet."""
-        return bool(self._took) and not self._settled
+        """Whether something that was taken is still to be freed, kept or corrected."""
+        if self._settled:
+            return False
+        changed = self._charged or self.refused is not None
+        return any(changed or taken.is_slot or taken.reserved for _, _, taken in self._took)
 
     def fields(self) -> list[tuple[str, str]]:
         """The header fields that tell of the limits."""

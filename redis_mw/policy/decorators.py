@@ -7,11 +7,12 @@ at one more round trip. Called where no layer is mounted it raises ``LayerMissin
 
 from collections.abc import Callable, Sequence
 from functools import wraps
-from inspect import iscoroutinefunction
+from inspect import iscoroutinefunction, isfunction
 from typing import Any, Literal, TypeVar, cast
+from weakref import WeakSet
 
 from redis_mw.policy.current import gate
-from redis_mw.policy.marks import ATTRIBUTE, Above, Mark, Placed, name_of, own_marks, write
+from redis_mw.policy.marks import ATTRIBUTE, Above, Mark, Placed, marks_on, name_of, own_marks, write, write_apart
 from redis_mw.settings import Limit, Strikes
 from redis_mw.settings.rates import By, Cost, Counted, RateText
 
@@ -19,6 +20,12 @@ V = TypeVar("V", bound="Callable[..., Any]")
 
 DISPATCHERS = ("dispatch", "dispatch_request")
 """What a class-based view's requests go through: in Django and Starlette, in Flask."""
+
+GROUP = "register_blueprint"
+"""Who has this is no view but holds some: Flask's blueprints and applications. A mark on one is for all of them."""
+
+_wrappers: "WeakSet[Any]" = WeakSet()
+"""What decorators returned. (An attribute would not tell: foreign decorators copy them.)"""
 
 
 def limited(
@@ -41,8 +48,8 @@ def limited(
 ) -> Callable[[V], V]:
     """Let a view be called at most so often; the arguments are those of ``Limit``.
 
-    Functions, sync and async, and classes; above or below the framework's route decorator, and stackable. Raises
-    ``SettingsError`` for what no limit could mean.
+    Functions, sync and async, classes, and Flask's blueprints; above or below the framework's route decorator, and
+    stackable. Raises ``SettingsError`` for what no limit could mean.
     """
     limit = Limit(
         rate=rate,
@@ -70,16 +77,21 @@ def marking(mark: Mark) -> Callable[[V], V]:
     def decorate(view: V) -> V:
         if isinstance(view, type):
             return cast(V, _on_class(view, mark))
+        if hasattr(view, GROUP):
+            write(view, mark)
+            return view
+        if not callable(view):
+            raise TypeError(f"decorators of redis-mw are for views, and {view!r} cannot be called")
         wrapper = _wrapped(view, mark)
-        write(view, Above(mark))
+        _leave_word(view, mark)
         return cast(V, wrapper)
 
     return decorate
 
 
-def _wrapped(view: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
+def _wrapped(view: Callable[..., Any], mark: Mark, place: str = "") -> Callable[..., Any]:
     marks = (*own_marks(view), mark)
-    placed = Placed(mark, f"{name_of(view)}#{len(marks)}")
+    placed = Placed(mark, place or f"{name_of(view)}#{len(marks)}")
 
     @wraps(view)
     async def awaited(*args: Any, **kwargs: Any) -> Any:
@@ -91,9 +103,24 @@ def _wrapped(view: Callable[..., Any], mark: Mark) -> Callable[..., Any]:
         gate().hold(placed)
         return view(*args, **kwargs)
 
-    wrapper = awaited if iscoroutinefunction(view) else called
+    wrapper = awaited if _is_async(view) else called
     setattr(wrapper, ATTRIBUTE, marks)
+    write_apart(wrapper, mark)
+    _wrappers.add(wrapper)
     return wrapper
+
+
+def _is_async(view: Callable[..., Any]) -> bool:
+    """Whether it gives something to be awaited; before Python 3.12 what only says so was marked as asyncio did."""
+    return iscoroutinefunction(view) or getattr(view, "_is_coroutine", None) is not None
+
+
+def _leave_word(view: Any, mark: Mark) -> None:
+    """Say so on the user's function, below whatever of ours was put around it before."""
+    write(view, Above(mark))
+    while isfunction(view) and view in _wrappers:
+        view = getattr(view, "__wrapped__")  # noqa: B009  # functools.wraps has set it
+        write(view, Above(mark))
 
 
 def _on_class(view: type, mark: Mark) -> type:
@@ -101,6 +128,7 @@ def _on_class(view: type, mark: Mark) -> type:
     if not found:
         raise TypeError(f"{name_of(view)} is no class-based view: it has none of {', '.join(DISPATCHERS)}")
     write(view, mark)
+    place = f"{name_of(view)}#{len(marks_on(view))}"  # what it calls may be the framework's, alike for all classes
     for name in found:
-        setattr(view, name, _wrapped(getattr(view, name), mark))
+        setattr(view, name, _wrapped(getattr(view, name), mark, place))
     return view

@@ -4,7 +4,7 @@ A mark is one use of a decorator; it is told from others by its identity, so tha
 often and at whatever level a decorated thing is met. What carries it is its *place*.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 from redis_mw.settings import Limit
@@ -64,27 +64,40 @@ def write(carrier: Any, mark: Mark | Above) -> None:
         pass
 
 
+def write_apart(wrapper: Any, mark: Mark) -> None:
+    """Write the mark once more, under a name of its own.
+
+    Who copies the attributes of several functions onto one, as Django's ``method_decorator`` does, keeps only the last
+    of each name.
+    """
+    setattr(wrapper, f"{ATTRIBUTE}{id(mark):x}", mark)
+
+
 def _written_on(carrier: Any) -> tuple[Mark | Above, ...]:
     found: tuple[Mark | Above, ...] = getattr(carrier, ATTRIBUTE, ())
-    return found
+    others = getattr(carrier, "__dict__", {}).values()
+    apart = [each for each in others if isinstance(each, Mark) and each not in found]
+    return (*found, *apart) if apart else found
 
 
-def marks_of(view: Any, *methods: str, cls: Any = None) -> tuple[Placed, ...]:
+def marks_of(view: Any, *methods: str, cls: Any = None, above: bool = True) -> tuple[Placed, ...]:
     """Every mark that holds for a view: its own, and those of its class ``cls`` and of the class's ``methods``.
 
     Which one carries a mark makes no difference to whom it holds for, but a limit without a name is counted apart at
-    each place.
+    each place. Without ``above`` only what the view itself enforces: for frameworks whose routes are not decorators.
     """
-    return tuple(_marks_of(view, methods, cls))
+    return tuple(_marks_of(view, methods, cls, marks_on if above else own_marks))
 
 
-def _marks_of(view: Any, methods: tuple[str, ...], cls: Any) -> Iterator[Placed]:
+def _marks_of(
+    view: Any, methods: tuple[str, ...], cls: Any, written: Callable[[Any], tuple[Mark, ...]]
+) -> Iterator[Placed]:
     seen: set[Mark] = set()
     carriers = [(view, name_of(view))] if cls is None else [(cls, name_of(cls)), (view, name_of(cls))]
     if cls is not None:
         carriers += [(getattr(cls, method, None), f"{name_of(cls)}.{method}") for method in methods]
     for carrier, place in carriers:
-        for mark in marks_on(carrier):
+        for mark in written(carrier):
             if mark not in seen:
                 seen.add(mark)
                 yield Placed(mark, f"{place}#{len(seen)}")

@@ -58,6 +58,10 @@ class Guide:
         """How often Redis has read from a connection."""
         return int(self.market.redis.info("stats")["total_reads_processed"])
 
+    def scripts(self) -> int:
+        """How many scripts Redis has run: one for the limits of a request, one for each thing done to a session."""
+        return int(self.market.redis.info("commandstats")["cmdstat_evalsha"]["calls"])
+
     def stored(self) -> set[bytes]:
         """The keys of sessions; what ends in ``:i`` lists those of a user."""
         keys: list[bytes] = self.market.redis.keys("shop:s1:*")  # type: ignore[assignment]

@@ -40,12 +40,17 @@ def shop() -> Shop:
 
 
 def settings() -> Settings:
-    """The settings of all three faces: equal secret, prefix and cookie name make it one session."""
+    """The settings of all three faces: equal secret, prefix and cookie name make it one session.
+
+    Limits wait longer for Redis than they would by themselves: four shops share this machine with their visitors.
+    """
     return Settings(
         url=os.environ.get("SHOP_REDIS", "embedded://"),
         prefix="shop",
         secret=SECRET,
         trusted_proxies=PROXIES,
+        patience=1.0,
+        connect_within=1.0,
         limits=Limits(named={ACCOUNT: ATTEMPTS}, default=[EVERYTHING]),
         rules=[Rule("/login", methods=["POST"], limits=[LOGINS])],
         sessions=Sessions(skip=["/healthz"], cookie=Cookie(name=COOKIE, secure=False)),

@@ -10,7 +10,7 @@ import django
 import pytest
 from django.conf import settings as django_settings
 
-from redis_mw.settings import Settings
+from redis_mw.settings import Limit, Limits, Settings, replace
 
 OURS = "redis_mw_django.middleware.RedisMiddleware"
 
@@ -67,6 +67,7 @@ if not django_settings.configured:
     )
     django.setup()
     _ = _load("site_of_tests")
+    _ = _load("site_of_limits")
 
 
 @pytest.fixture(autouse=True)
@@ -81,4 +82,24 @@ def hooks() -> Any:
     """What a view does in its middle; forgotten after the test."""
     site: Any = sys.modules["site_of_tests"]
     yield site.hooks
+    site.hooks.clear()
+
+
+@pytest.fixture
+def limit(settings: Any) -> Any:
+    """Sets the limits of the site: those that hold everywhere, those of ``rules``, and options of ``Limits``."""
+
+    def set_limits(*default: Limit | str, rules: Any = (), **options: Any) -> None:
+        limits = Limits(default=list(default), **options)
+        settings.REDIS_MW = replace(settings.REDIS_MW, limits=limits, rules=list(rules), workers=1)
+
+    return set_limits
+
+
+@pytest.fixture
+def limits_site(settings: Any) -> Any:
+    """The site whose views are limited."""
+    settings.ROOT_URLCONF = "site_of_limits"
+    site: Any = sys.modules["site_of_limits"]
+    yield site
     site.hooks.clear()

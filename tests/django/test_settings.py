@@ -160,7 +160,26 @@ def test_the_settings_of_this_project_pass_all_checks() -> None:
     [
         ({"REDIS_MW": {"sessions": {"idel": 1}, "url": 7}}, ["redis_mw.E001", "redis_mw.E001"]),
         ({"REDIS_MW": {"on_event": ["no.such.listener"]}}, ["redis_mw.E001"]),
-        ({"REDIS_MW": {"rules": [{"path": "/x", "limits": ["5/minute"]}]}}, ["redis_mw.E002"]),
+        ({"REDIS_MW": {"rules": [{"path": "/x", "lock": "x"}]}}, ["redis_mw.E002"]),
+        ({"REDIS_MW": {"rules": [{"path": "/x", "limits": ["5/minute"]}]}}, []),
+        ({"REDIS_MW": {"limits": {"default": ["5/minutes and a half"]}}}, ["redis_mw.E001"]),
+        ({"REDIS_MW": {"limits": {"default": [{"rate": "5/m", "count": "call:no.such"}]}}}, ["redis_mw.E001"]),
+        (
+            {"REDIS_MW": {"limits": {"default": [{"rate": "5/m", "name": "x"}, {"rate": "6/m", "name": "x"}]}}},
+            ["redis_mw.E002"],
+        ),
+        (
+            {"MIDDLEWARE": [DJANGOS], "REDIS_MW": {"rules": [{"path": "/x", "limits": ["5/minute"]}]}},
+            ["redis_mw.E009", "redis_mw.W002"],
+        ),
+        ({"MIDDLEWARE": [DJANGOS], "REDIS_MW": {"limits": {"default": ["5/m"]}}}, ["redis_mw.E009", "redis_mw.W002"]),
+        ({"MIDDLEWARE": [DJANGOS], "REDIS_MW": {"limits": {"named": {"x": "5/m"}}}}, ["redis_mw.W002"]),
+        ({"MIDDLEWARE": [DJANGOS], "ROOT_URLCONF": "site_of_limits"}, ["redis_mw.E010", "redis_mw.W002"]),
+        ({"ROOT_URLCONF": "site_of_limits"}, []),
+        (
+            {"ROOT_URLCONF": "site_of_limits", "REDIS_MW": {"limits": {"named": {"wide": "5/m"}}}},
+            ["redis_mw.E002"],
+        ),
         ({"REDIS_MW_HANDLER": "no.such.function"}, ["redis_mw.E003"]),
         ({"REDIS_MW_HANDLER": "site_of_tests.aread"}, ["redis_mw.E003"]),
         ({"MIDDLEWARE": [DJANGOS, OURS]}, ["redis_mw.E004"]),
@@ -186,7 +205,7 @@ def test_the_settings_of_this_project_pass_all_checks() -> None:
 def test_a_mistake_in_the_settings_is_a_check(changes: dict[str, Any], found: list[str]) -> None:
     admin = ["django.contrib.auth.middleware.AuthenticationMiddleware"]
     if "MIDDLEWARE" in changes:
-        changes = {"MIDDLEWARE": changes["MIDDLEWARE"] + admin}
+        changes = changes | {"MIDDLEWARE": changes["MIDDLEWARE"] + admin}
     with override_settings(**changes):
         assert ids() == found
 

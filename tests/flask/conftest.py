@@ -7,7 +7,7 @@ import pytest
 from flask import Flask, session
 from flask.testing import FlaskClient
 
-from redis_mw import Sessions, Settings, replace
+from redis_mw import Limit, Limits, Rule, Sessions, Settings, replace
 from redis_mw_flask import RedisExtension
 
 SECRET = "a secret of the Flask tests, long enough"
@@ -68,6 +68,24 @@ def make_app(redis_mw_settings: Settings) -> Iterator[MakeApp]:
     yield make
     for app in made:
         app.extensions["redis_mw"].mw.close()
+
+
+@pytest.fixture
+def limited_app(make_app: MakeApp) -> MakeApp:
+    """``limited_app(*limits, **of Limits)``: an application whose ``/page``, and what is under it, is limited so."""
+
+    def make(*limits: Limit | str, settings: dict[str, Any] | None = None, **of_limits: Any) -> Flask:
+        rules = [Rule("/page", limits=limits), Rule("/page/{rest:path}", limits=limits)]
+        app = make_app(settings={"rules": rules, "limits": Limits(**of_limits), **(settings or {})})
+
+        @app.route("/page", methods=["GET", "POST"])
+        @app.route("/page/<path:rest>")
+        def page(rest: str = "") -> str:
+            return "a page"
+
+        return app
+
+    return make
 
 
 @pytest.fixture

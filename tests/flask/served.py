@@ -2,9 +2,11 @@
 
 import os
 import time
+from collections.abc import Iterator
 
-from flask import Flask, session
+from flask import Flask, Response, session
 
+from redis_mw import limited
 from redis_mw_flask import RedisExtension, mw
 
 app = Flask(__name__)
@@ -39,6 +41,17 @@ def slow(value: str) -> dict[str, str]:
     time.sleep(0.2)
     session["slow"] = value
     return {"value": value, "name": str(before["name"])}
+
+
+@app.get("/watch")
+@limited("1 in flight", name="watch")
+def watch() -> Response:
+    def body() -> Iterator[str]:
+        while True:
+            yield "on and on\n"
+            time.sleep(0.02)
+
+    return Response(body())
 
 
 @app.get("/logout")

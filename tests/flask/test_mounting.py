@@ -10,7 +10,7 @@ from flask import Blueprint, Flask, g, session
 from flask.sessions import SecureCookieSessionInterface
 
 import redis_mw
-from redis_mw import Context, LayerMissing, PolicyError, Sessions, Settings, SettingsError, replace
+from redis_mw import LayerMissing, PolicyError, Sessions, Settings, SettingsError, replace
 from redis_mw.testing import count_round_trips
 from redis_mw_flask import RedisExtension, mw
 
@@ -65,7 +65,7 @@ def test_wrong_settings_stop_the_application_and_name_the_key():
 
 def test_a_rule_for_what_is_not_built_stops_the_application():
     with pytest.raises(PolicyError):
-        mounted({"rules": [{"path": "/x", "limits": ["5/minute"]}]})
+        mounted({"rules": [{"path": "/x", "cache": {"ttl": 5}}]})
 
 
 def test_mounting_twice_is_an_error():
@@ -104,7 +104,8 @@ def test_with_sessions_off_flasks_own_stay_and_the_rest_is_there(redis_mw_settin
     @app.get("/")
     def index():
         session["a"] = 1
-        assert redis_mw.current() == Context(mw._get_current_object()) == g.redis_mw
+        here = redis_mw.current()
+        assert here is g.redis_mw and here.mw is mw._get_current_object() and here.session is None
         mw.ping()
         return "ok"
 

@@ -1,11 +1,13 @@
 """Over real HTTP: gunicorn's workers, made by a fork after the application was, and clients that hang up."""
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
+from by_hand import until
 from gunicorn_server import SYNC, THREADS, Browser, hang_up_beside_another, serving
 
 HERE = Path(__file__).parent
@@ -51,3 +53,24 @@ def test_threads_of_one_worker_keep_the_visitors_apart(serve):
 @pytest.mark.parametrize("workers", [SYNC, THREADS], ids=["sync", "threads"])
 def test_after_clients_that_hung_up_everybody_gets_their_own_answers(serve, workers):
     hang_up_beside_another(serve(*workers))
+
+
+@pytest.mark.parametrize("workers", [SYNC, THREADS], ids=["sync", "threads"])
+def test_a_stream_holds_its_slot_in_all_workers_until_its_client_hangs_up(serve, workers):
+    browser = serve(*workers)
+
+    def watching() -> tuple[socket.socket, bytes]:
+        link = socket.create_connection(("127.0.0.1", browser.port), timeout=20)
+        link.sendall(b"GET /watch HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return link, link.recv(12)
+
+    def served() -> bool:
+        link, status = watching()
+        with closing(link):
+            return status == b"HTTP/1.1 200"
+
+    link, status = watching()
+    with closing(link):
+        assert status == b"HTTP/1.1 200"
+        assert not served() and not served()
+    until(served, "the slot is free")

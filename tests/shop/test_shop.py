@@ -183,6 +183,41 @@ def test_checkout_needs_a_login_and_a_cart(shop: Shop) -> None:
     assert buyer(shop, account=ADA).post(f"{shop.url}/checkout").status == 409
 
 
+# Limits
+
+
+def test_an_address_has_five_failures_a_minute_and_good_logins_are_none(shop: Shop, other: Shop) -> None:
+    regular, guesser = Visitor(), Visitor()
+    assert {regular.again().post(f"{shop.url}/login", ADA).status for _ in range(8)} == {200}
+    for number in range(5):
+        guess = {"name": f"{shop.name} {number}", "password": "x"}
+        assert guesser.again().post(f"{(shop, other)[number % 2].url}/login", guess).status == 401
+    refused = guesser.again().post(f"{other.url}/login", ADA)
+    assert refused.status == 429 and refused.headers["content-type"] == "application/problem+json"
+    assert b'"logins"' in refused.body
+    assert 1 <= int(refused.headers["retry-after"]) <= 64
+    assert Visitor().post(f"{shop.url}/login", ADA).status == 200
+
+
+def test_an_account_has_five_failures_a_minute_wherever_they_come_from(shop: Shop, other: Shop) -> None:
+    name = f"somebody of {shop.name}"
+    tries = [Visitor().post(f"{each.url}/login", {"name": name, "password": "x"}) for each in (shop, other) * 4]
+    assert [reply.status for reply in tries] == [401] * 5 + [429] * 3
+    assert 1 <= int(tries[-1].headers["retry-after"]) <= 64
+    assert Visitor().post(f"{shop.url}/login", {"name": f" {name.upper()} ", "password": "x"}).status == 429
+    page = Visitor().post(f"{shop.url}/login", {"name": name, "password": "x"}, Accept=HTML)
+    assert page.status == 429 and "Too many attempts" in page.body.decode()
+
+
+def test_every_page_tells_what_is_left_and_a_burst_is_cut(shop: Shop, other: Shop) -> None:
+    visitor = Visitor()
+    replies = [visitor.get(f"{(shop, other)[number % 2].url}/healthz") for number in range(125)]
+    assert [reply.status for reply in replies] == [200] * 120 + [429] * 5
+    left = [reply.headers["ratelimit"].partition(";t=")[0] for reply in replies]
+    assert left[:120] == [f'"visitors";r={119 - number}' for number in range(120)]
+    assert Visitor().get(f"{shop.url}/healthz").status == 200
+
+
 # My sessions
 
 

@@ -185,6 +185,11 @@ def test_the_other_methods_of_a_class_are_not_limited(client_of: Callable[..., T
     assert [client.post("/x").status_code for _ in range(3)] == [200] * 3
 
 
+def test_views_that_one_function_has_made_are_counted_apart(client_of: Callable[..., TestClient]) -> None:
+    client = client_of(Route("/a", limited(TWO)(page())), Route("/b", limited(TWO)(page())))
+    assert [client.get(path).status_code for path in ("/a", "/a", "/b", "/b", "/a", "/b")] == [200] * 4 + [429] * 2
+
+
 def test_each_view_is_counted_apart_and_a_name_counts_together(client_of: Callable[..., TestClient]) -> None:
     apart, shared = limited(TWO), limited(TWO, name="shared")
     one, other, both = page(), plain, page()

@@ -428,6 +428,6 @@ def test_a_request_is_explained_without_being_counted(client_of: Make, redis_mw_
 
     settings = replace(redis_mw_settings, rules=[Rule("/why", limits=["5/minute"])])
     client = client_of(Route("/why", limited("3/minute", by="global")(why)), settings=settings)
-    place = f"{why.__module__}.{why.__qualname__}#1"
+    place = f"{why.__module__}.{why.__qualname__}#1 /why"
     expected = [["5-per-m", "* /why#0", "client", "client:testclient", 4], ["3-per-m", place, "global", "global", 2]]
     assert client.get("/why").json() == expected

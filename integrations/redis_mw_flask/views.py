@@ -1,0 +1,50 @@
+"""Which view a request will reach: the marks that decorators wrote on it, and the name of its endpoint."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Flask
+from flask.wrappers import Request
+
+from redis_mw.policy.marks import Placed, marks_of, marks_on
+
+
+class Views:
+    """The views of an application. Flask has routed a request when this is asked, so nothing is searched."""
+
+    def __init__(self, app: Flask) -> None:
+        self._app = app
+        self._known: dict[tuple[str, str], tuple[Any, tuple[Placed, ...]]] = {}
+
+    def find(self, request: Request) -> tuple[tuple[Placed, ...], str]:
+        """The marks that hold for the request, and its endpoint; none and '' where no view will be called."""
+        rule = request.url_rule
+        if rule is None:
+            return (), ""
+        if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
+            return (), rule.endpoint  # Flask answers, and no view is called
+        view = self._app.view_functions.get(rule.endpoint)
+        cls = getattr(view, "view_class", None)
+        known = rule.endpoint, request.method if cls is not None else ""
+        found = self._known.get(known)
+        if found is None or found[0] is not view:
+            marks = (*self._of_groups(request), *marks_of(view, *_methods(cls, request.method), cls=cls))
+            found = self._known[known] = view, marks
+        return found[1], rule.endpoint
+
+    def _of_groups(self, request: Request) -> Iterator[Placed]:
+        """The marks of the application and of the blueprints that the view belongs to."""
+        blueprints = [self._app.blueprints[name] for name in request.blueprints]
+        for group in (self._app, *reversed(blueprints)):
+            for at, mark in enumerate(marks_on(group), 1):
+                yield Placed(mark, f"{group.import_name}:{group.name}#{at}")
+
+
+def _methods(cls: Any, method: str) -> tuple[str, ...]:
+    """What of a class is called for a request: as ``View`` and ``MethodView`` have it."""
+    if cls is None:
+        return ()
+    name = method.lower()
+    if name == "head" and not hasattr(cls, name):
+        name = "get"
+    return "dispatch_request", name
