@@ -22,6 +22,7 @@ Secret: TypeAlias = "str | bytes | Callable[[], str | bytes]"
 
 NO_SECRET = "counts by what may be a credential, which is hashed with a secret: set one of 32 random characters or more"
 
+LISTED = ("client", "user", "session", "call")
 REMEMBERED = 4096
 TAG = 12
 V4_NETWORKS = (32, 24, 16)
@@ -86,13 +87,15 @@ class Clients:
 
     def member(self, by: str, key: str) -> str:
         """The name of a client in the lists. A network must be one that requests look for; ValueError says which."""
+        if by not in LISTED and not by.startswith("header:"):
+            raise ValueError(f"clients are listed by {', '.join(LISTED)} or header:<name>, not by {by!r}")
         if by == "client" and "/" in key:
             network = ip_network(key, strict=False)
             lengths = V4_NETWORKS if network.version == 4 else (self._ipv6_prefix, *V6_NETWORKS)
             if network.prefixlen not in lengths:
                 known = ", ".join(f"/{length}" for length in lengths)
                 raise ValueError(f"{key} cannot be listed while the application runs: networks of {known} can")
-            return f"client:{network}"
+            return f"client:{network if network.prefixlen < 32 or network.version == 6 else network.network_address}"
         return self._named(by, key).names[0]
 
     def _part(self, caller: Caller, by: By) -> Client:

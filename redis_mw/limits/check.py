@@ -41,7 +41,7 @@ def check(room: Room, asks: Sequence[Ask], names: tuple[str, ...], id: str, *, p
     stocked: dict[int, Verdict] = {}
     if not peek:
         for index, ask in enumerate(asks):
-            if ask.quota.ahead and (verdict := memory.stock.take(ask, now)) is not None:
+            if ask.quota.ahead and (verdict := memory.stock.take(ask, now, id)) is not None:
                 stocked[index] = verdict
     left = [ask for index, ask in enumerate(asks) if index not in stocked]
     if not left:
@@ -58,8 +58,9 @@ def check(room: Room, asks: Sequence[Ask], names: tuple[str, ...], id: str, *, p
     if not stocked:
         return checked
     if checked.refused or (not isinstance(told, Failure) and told.listed):
-        for index in stocked:
-            memory.stock.put_back(asks[index])
+        for index, verdict in stocked.items():
+            memory.stock.put_back(asks[index], verdict)
+            stocked[index] = msgspec.structs.replace(verdict, taken=None)
     if len(checked.verdicts) < len(left):
         return checked
     rest = iter(checked.verdicts)
@@ -118,9 +119,14 @@ def _checked(
             elif quota.ahead and answer.taken > ask.cost:
                 memory.stock.store(ask, answer, verdict, verdict.taken, asked_at)
         verdicts.append(verdict)
-    if denied and not any("c" in ask.quota.flags for ask in asks):  # a denied repeat is to be charged there
+    if denied and not any(_counts(ask, answer) for ask, answer in zip(asks, answers, strict=True)):
         memory.denials.note(asks, verdicts, denied, asked_at)
     return Checked(tuple(verdicts), refused, wait if refused else None)
+
+
+def _counts(ask: Ask, answer: Answer) -> bool:
+    """Whether a denied repeat would be charged there, or be a strike."""
+    return "c" in ask.quota.flags or (answer.status == 0 and bool(ask.quota.strikes))
 
 
 def verdict_of(ask: Ask, answer: Answer, id: str, *, degraded: bool = False) -> Verdict:

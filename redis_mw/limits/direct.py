@@ -31,14 +31,18 @@ class Question(msgspec.Struct, frozen=True):
 
     def at(self, cost: int) -> "Question":
         """The same for so many units; ValueError for what could never pass."""
-        if not 1 <= cost <= self.ask.quota.amount:
-            raise ValueError(f"a cost is from 1 to the limit of {self.ask.quota.amount}, not {cost}")
+        quota = self.ask.quota
+        most = 1 if quota.kind == "c" else quota.burst or quota.amount
+        if type(cost) is not int or not 1 <= cost <= most:
+            raise ValueError(f"a cost is a whole number from 1 to {most} here, not {cost!r:.80}")
         return self if cost == self.ask.cost else Question(Ask(self.ask.quota, self.ask.key, cost), self.names)
 
 
 def question(room: Room, limit: Limit | str, key: Key) -> Question:
     """The question for a client that code names; ValueError where the key is not one of this limit's."""
     entry = room.asked_for(limit)
+    if entry.dynamic:
+        return _named(room, entry, key)
     questions, known = room.memory.questions, (entry, key if isinstance(key, (str, int)) else tuple(key))
     found: Question | None = questions.get(known)
     if found is None:
@@ -49,7 +53,7 @@ def question(room: Room, limit: Limit | str, key: Key) -> Question:
 
 
 def _named(room: Room, entry: Entry, key: Key) -> Question:
-    keys = (str(key),) if isinstance(key, (str, int)) else tuple(key)
+    keys = (str(key),) if isinstance(key, (str, int)) else tuple(map(str, key))
     if len(keys) != len(entry.by):
         raise ValueError(f"the limit at {entry.place} counts by {len(entry.by)} things: give a key of as many")
     return _question(room, entry, room.clients.named(entry.by, keys), None)
@@ -88,19 +92,18 @@ def hit(room: Room, questions: Sequence[Question], *, peek: bool = False) -> Flo
 def refund(room: Room, verdict: Verdict) -> Flow[None]:
     """Give back what a hit took, once however often this is called; nothing where it took nothing."""
     taken = verdict.taken
-    room.forget_denials()
     if taken is None:
         return
     if verdict.degraded:
-        _ = room.memory.ledger.settle(taken.ask.key, taken.mark, -taken.cost, taken.id, room.now_us())
+        _ = room.memory.ledger.settle(taken, -taken.cost, room.now_us())
         return
     yield from settle(room, [(taken, -taken.cost)], taken.id)
+    room.forget_denials()
 
 
 def reset(room: Room, limit: Limit | str, key: Key) -> Flow[int | Failure]:
     """Forget what was counted, and every ban, of one client of one limit; all processes ask anew."""
     ask = question(room, limit, key).ask
-    room.forget_denials()
     room.memory.ledger.forget(ask.key)
     return (yield from _told(room, room.commands.forget(ask.key)))
 
@@ -108,6 +111,8 @@ def reset(room: Room, limit: Limit | str, key: Key) -> Flow[int | Failure]:
 def ban(room: Room, by: str, key: str, duration: Duration | None) -> Flow[int | Failure]:
     """Refuse a client everywhere a limit is asked, for so long, or until ``unban``."""
     member, until_us = "d" + room.clients.member(by, key), None
+    if duration is not None and microseconds(duration) <= 0:
+        raise ValueError(f"a ban lasts longer than nothing, not {duration}")
     now = yield from _clock(room)
     if isinstance(now, Failure):
         return now

@@ -28,6 +28,11 @@ class Entry:
         self._count: Callable[[Any], int] | None = None if count in ("all", "failed") else resolve(count, place)
 
     @property
+    def dynamic(self) -> bool:
+        """Whether a callable says the rate, each time anew."""
+        return self._rate is not None
+
+    @property
     def needs_user(self) -> bool:
         return "user" in self.by
 

@@ -34,12 +34,14 @@ def fields(
 
     ``one`` tells in RateLimit and the legacy fields of the limit that is nearest to its end only.
     """
+    verdicts = tuple(verdicts)
     told = [verdict for verdict in verdicts if not verdict.shadow and not verdict.degraded]
     if not told or style == "none":
         return []
     found: list[tuple[str, str]] = []
     if style != "legacy":
-        policies = [(name, quota) for name, quota in quotas.items() if not quota.limit.shadow]
+        left_out = {verdict.name for verdict in verdicts if verdict.degraded}
+        policies = [each for each in quotas.items() if not each[1].limit.shadow and each[0] not in left_out]
         found.append(("RateLimit-Policy", ", ".join([policy(name, quota) for name, quota in policies])))
         shown = [nearest(told)] if one else told
         found.append(("RateLimit", ", ".join([_limit(verdict, quotas.get(verdict.name)) for verdict in shown])))

@@ -8,11 +8,14 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from redis_mw.limits.quota import RING, Quota
+
+if TYPE_CHECKING:
+    from redis_mw.limits.verdict import Taken
 
 MOST = 65536
 DAY_US = 86_400_000_000
@@ -46,6 +49,7 @@ class Ledger:
     def __init__(self, most: int = MOST) -> None:
         self._most = most
         self._entries: dict[str, _Entry] = {}
+        self._settled: dict[tuple[str, str], None] = {}
         self._lock = threading.Lock()
 
     def take(self, asks: Sequence[Ask], now: int, id: str = "", *, peek: bool = False) -> list[Answer]:
@@ -59,11 +63,22 @@ class Ledger:
                 for entry, look, ask in zip(entries, seen, asks, strict=True)
             ]
 
-    def settle(self, key: str, mark: int, add: int, id: str, now: int) -> bool:
-        """Add units (below 0: give back) to what was taken under ``mark``; False if that is over already."""
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
+        """Add units (below 0: give back) to what was taken, once for each id; False if that is over, or was done."""
+        key = taken.ask.key
         with self._lock:
+            if taken.id and not taken.is_slot:
+                if (key, taken.id) in self._settled:
+                    return False
+                if len(self._settled) >= self._most:
+                    del self._settled[next(iter(self._settled))]
+                self._settled[key, taken.id] = None
+            if add == 0 and not taken.is_slot:
+                return True
+            if taken.ask.quota.kind == "g" and add > 0:
+                return self._entry(taken.ask).settle(taken, add, now)
             entry = self._entries.get(key)
-            return entry.settle(mark, add, id, now) if entry is not None else False
+            return entry.settle(taken, add, now) if entry is not None else False
 
     def renew(self, key: str, id: str, now: int) -> bool:
         """Keep a slot for another lease; False if it had run out."""
@@ -94,6 +109,8 @@ class _Look(msgspec.Struct):
     used: Any
     mark: int = 0
     banned: bool = False
+    strikes: int = 0
+    bans: int = 0
 
 
 class _Entry:
@@ -106,8 +123,8 @@ class _Entry:
     def look(self, now: int, cost: int) -> _Look:
         look = self._look(now, cost)
         if self.quota.strikes:
-            if self._kept <= now:
-                self._strikes = self._bans = 0
+            if self._kept > now:
+                look.strikes, look.bans = self._strikes, self._bans
             if self._banned > now:
                 look.passed, look.banned = False, True
         return look
@@ -133,12 +150,12 @@ class _Entry:
         if look.banned:
             return wait
         after, ban, factor, cap = map(int, self.quota.strikes.split(":"))
-        self._strikes += 1
-        if self._strikes < after:
+        if look.strikes + 1 < after:
+            self._strikes, self._bans, self._banned = look.strikes + 1, look.bans, 0
             self._kept = max(self._kept, now + ban)
             return wait
-        wait = max(wait, min(ban * factor**self._bans, cap))
-        self._strikes, self._bans, self._banned = 0, min(self._bans + 1, 64), now + wait
+        wait = max(wait, min(ban * factor**look.bans, cap))
+        self._strikes, self._bans, self._banned = 0, min(look.bans + 1, 64), now + wait
         self._kept = max(self._kept, now + 2 * wait)
         look.banned = True
         return wait
@@ -161,7 +178,7 @@ class _Entry:
     def _most_charged(self, look: _Look, now: int) -> int:
         return int(2 * self.quota.amount - look.used)
 
-    def settle(self, mark: int, add: int, id: str, now: int) -> bool:
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
         raise NotImplementedError
 
 
@@ -174,25 +191,29 @@ class _Ring(_Entry):
         self._last: int | None = None
 
     def _look(self, now: int, cost: int) -> _Look:
-        slot, last = now // self.quota.unit_us, self._last
-        if last is not None and 0 < last - slot < RING:
-            slot = last
-        elif last is not None and last > slot:
-            self._held, self._last = {}, None
-        used = sum(units for n, units in self._held.items() if n > slot - RING)
+        slot = now // self.quota.unit_us
+        if self._last is not None and 0 < self._last - slot < RING:
+            slot = self._last
+        used = sum(self._counting(slot).values())
         return _Look(used + cost <= self.quota.amount, used, slot)
+
+    def _counting(self, slot: int) -> dict[int, int]:
+        """What is held, by sub-windows; nothing counts if the clock was set far back since."""
+        if self._last is None or self._last > slot:
+            return {}
+        return {n: units for n, units in self._held.items() if n > slot - RING}
 
     def _add(self, look: _Look, cost: int, now: int, id: str) -> None:
         if cost:
-            self._held = {n: units for n, units in self._held.items() if n > look.mark - RING}
+            self._held = self._counting(look.mark)
             self._held[look.mark] = self._held.get(look.mark, 0) + cost
             self._last = look.mark
 
     def _wait(self, look: _Look, cost: int, taken: int, now: int) -> int:
         excess = look.used + cost - self.quota.amount
         if not taken:
-            for n in sorted(n for n in self._held if n > look.mark - RING):
-                excess -= self._held[n]
+            for n, units in sorted(self._counting(look.mark).items()):
+                excess -= units
                 if excess <= 0:
                     return (n + RING) * self.quota.unit_us - now
         return self._reset(look, taken, now)
@@ -203,19 +224,21 @@ class _Ring(_Entry):
         assert self._last is not None
         return (self._last + RING) * self.quota.unit_us - now
 
-    def settle(self, mark: int, add: int, id: str, now: int) -> bool:
-        if self._last is None or not 0 <= self._last - mark < RING:
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
+        if self._last is None or not 0 <= self._last - taken.mark < RING:
             return False
-        self._held[mark] = max(0, self._held.get(mark, 0) + add)
+        self._held[taken.mark] = max(0, self._held.get(taken.mark, 0) + add)
         return True
 
 
 class _Arrival(_Entry):
-    """GCRA: the moment at which all that was taken would have arrived if it had kept to the rate."""
+    """GCRA: the moment at which all that was taken would have arrived if it had kept to the rate, and the one since
+    which something always was to arrive.
+    """
 
     def __init__(self, quota: Quota) -> None:
         super().__init__(quota)
-        self._full = 0
+        self._full = self._busy = 0
 
     @property
     def _span(self) -> int:
@@ -223,10 +246,11 @@ class _Arrival(_Entry):
 
     def _look(self, now: int, cost: int) -> _Look:
         full = max(self._full, now)
-        return _Look(full + cost * self.quota.unit_us - now <= self._span, full)
+        return _Look(full + cost * self.quota.unit_us - now <= self._span, full, now)
 
     def _add(self, look: _Look, cost: int, now: int, id: str) -> None:
         if cost:
+            self._busy = self._busy if self._full > now else now
             self._full = look.used + cost * self.quota.unit_us
 
     def _wait(self, look: _Look, cost: int, taken: int, now: int) -> int:
@@ -242,9 +266,12 @@ class _Arrival(_Entry):
     def _most_charged(self, look: _Look, now: int) -> int:
         return int((2 * self._span - (look.used - now)) // self.quota.unit_us)
 
-    def settle(self, mark: int, add: int, id: str, now: int) -> bool:
-        if self._full <= now:
-            return False
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
+        if add < 0:
+            if self._full <= now or self._busy > taken.mark or (taken.id and now >= taken.mark + taken.lives_us):
+                return False
+        elif self._full <= now:
+            self._busy = self._full = now
         self._full = max(now, self._full + add * self.quota.unit_us)
         return True
 
@@ -273,8 +300,8 @@ class _Window(_Entry):
     def _reset(self, look: _Look, taken: int, now: int) -> int:
         return window_begins(self.quota, look.mark + 1) - now if look.used or taken else 0
 
-    def settle(self, mark: int, add: int, id: str, now: int) -> bool:
-        if self._window != mark:
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
+        if self._window != taken.mark:
             return False
         self._count = max(0, self._count + add)
         return True
@@ -308,8 +335,8 @@ class _Slots(_Entry):
         self._ends[id] = now + self.quota.unit_us
         return True
 
-    def settle(self, mark: int, add: int, id: str, now: int) -> bool:
-        return self._ends.pop(id, None) is not None
+    def settle(self, taken: "Taken", add: int, now: int) -> bool:
+        return self._ends.pop(taken.id, None) is not None
 
 
 _KINDS: dict[str, Callable[[Quota], _Entry]] = {"s": _Ring, "g": _Arrival, "f": _Window, "c": _Slots}

@@ -2,8 +2,8 @@
 -- KEYS     one for each limit and client, as in take.lua
 -- ARGV     now in us ('' asks the server's clock), id of the request, then for each limit:
 --          kind, unit in us, mark (from the reply of take.lua), units to add (below 0: to give back),
---          how once is kept: 'r' the id was kept by take.lua, 'm' noted here for so many us, '' it is not
---          and that time in us
+--          how once is kept: 'r' the id was kept by take.lua, 'm' noted here for so many us, '' it is not,
+--          and that time in us, in which what was taken can be given back
 -- Reply    for each limit: 1 done, 0 not: done before, or what was taken is over already
 local RING = 17
 local now = tonumber(ARGV[1])
@@ -40,13 +40,20 @@ for i, key in ipairs(KEYS) do
       done = 1
     end
   elseif kind == 'g' then
-    local full = tonumber(redis.call('HGET', key, 't'))
-    if full and full > now then
+    local got = redis.call('HMGET', key, 't', 'b')
+    local full, busy = tonumber(got[1]) or 0, tonumber(got[2]) or 0
+    if add > 0 then
+      if full <= now then full, busy = now, now end
+      done = 1
+    elseif full > now and busy <= mark and (once == '' or now < mark + tonumber(ARGV[at + 6])) then
+      -- Something was to arrive ever since, so what was taken is a part of it; else it would be others' that is given.
+      done = 1
+    end
+    if done == 1 then
       full = math.max(now, full + add * unit)
-      redis.call('HSET', key, 't', full)
+      redis.call('HSET', key, 't', full, 'b', busy)
       local ms = math.ceil((full - now) / 1000) + 1
       if ms > redis.call('PTTL', key) then redis.call('PEXPIRE', key, ms) end
-      done = 1
     end
   elseif kind == 'f' then
     local got = redis.call('HMGET', key, 'w', 'c')

@@ -7,6 +7,8 @@ window ever sees more than the limit. What is left over by then is given back wi
 import threading
 from typing import NamedTuple
 
+import msgspec
+
 from redis_mw.limits.ledger import Answer, Ask
 from redis_mw.limits.verdict import Taken, Verdict
 
@@ -27,20 +29,21 @@ class Stock:
         self._shelves: dict[str, _Shelf] = {}
         self._lock = threading.Lock()
 
-    def take(self, ask: Ask, now: float) -> Verdict | None:
-        """A verdict for a request that finds enough here."""
+    def take(self, ask: Ask, now: float, id: str) -> Verdict | None:
+        """A verdict for the request ``id``, if it finds enough here."""
         with self._lock:
             shelf = self._shelves.get(ask.key)
             if shelf is None or now >= shelf.good_until or shelf.units < ask.cost:
                 return None
             self._shelves[ask.key] = shelf._replace(units=shelf.units - ask.cost)
-            return shelf.verdict
+        taken = msgspec.structs.replace(shelf.taken, ask=ask, cost=ask.cost, id=id)
+        return msgspec.structs.replace(shelf.verdict, taken=taken)
 
-    def put_back(self, ask: Ask) -> None:
-        """The request did not pass after all."""
+    def put_back(self, ask: Ask, verdict: Verdict) -> None:
+        """The request did not pass after all. What is on the shelf by now may belong to another window."""
         with self._lock:
             shelf = self._shelves.get(ask.key)
-            if shelf is not None:
+            if shelf is not None and verdict.taken is not None and shelf.taken.mark == verdict.taken.mark:
                 self._shelves[ask.key] = shelf._replace(units=shelf.units + ask.cost)
 
     def store(self, ask: Ask, answer: Answer, verdict: Verdict, taken: Taken, asked_at: float) -> None:

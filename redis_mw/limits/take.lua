@@ -65,7 +65,7 @@ for i = 2, #KEYS do
     tonumber(ARGV[at + 7])
   -- Made with all its places at once, which is quicker than to let it grow.
   local s = { key = key, kind = kind, amount = amount, unit = unit, cost = cost, used = 0, here = 0, last = false,
-    mark = 0, full = 0, span = 0, stale = false, gone = false, fresh = false, banned = 0 }
+    mark = 0, full = 0, span = 0, busy = 0, stale = false, gone = false, fresh = false, banned = 0 }
   if kind == 's' then
     -- Sub-windows in a ring: n the last one written, t the sum of those that count, 0 to 16 what each holds.
     local slot = floor(now / unit)
@@ -93,10 +93,12 @@ for i = 2, #KEYS do
     end
     s.last, s.mark = last or false, slot
   elseif kind == 'g' then
-    -- The theoretical arrival time t of the next request if all kept to the rate; x is when the key expires.
-    local got = call('HMGET', key, 't', 'x')
-    s.full, s.last = max(tonumber(got[1]) or 0, now), tonumber(got[2]) or 0
-    s.span = tonumber(ARGV[at + 4]) * unit
+    -- The theoretical arrival time t of the next request if all kept to the rate, which since b was never in the past;
+    -- x is when the key expires.
+    local got = call('HMGET', key, 't', 'b', 'x')
+    s.full, s.last = max(tonumber(got[1]) or 0, now), tonumber(got[3]) or 0
+    s.busy = s.full > now and tonumber(got[2]) or now
+    s.span, s.mark = tonumber(ARGV[at + 4]) * unit, now
   elseif kind == 'f' then
     -- A window w of the calendar and what was counted in it.
     local window
@@ -131,6 +133,7 @@ for i = 2, #KEYS do
     local got = call('HMGET', key, 'k', 'l', 'u', 'e')
     s.strikes, s.bans, s.banned, s.kept = tonumber(got[1]) or 0, tonumber(got[2]) or 0, tonumber(got[3]) or 0,
       tonumber(got[4]) or 0
+    s.struck = s.strikes > 0
     if s.kept <= now then s.strikes, s.bans = 0, 0 end
     if s.banned > now then passed[i] = false else s.banned = 0 end
   end
@@ -180,11 +183,11 @@ for i = 2, #KEYS do
     if cost > 0 then
       local full = s.full + cost * unit
       if full <= s.last then
-        call('HSET', key, 't', full)
+        call('HSET', key, 't', full, 'b', s.busy)
       else
         -- Later than needed, so that it need not be told again each time.
         lives = full + s.span - now
-        call('HSET', key, 't', full, 'x', full + s.span)
+        call('HSET', key, 't', full, 'b', s.busy, 'x', full + s.span)
       end
     end
     s.used, reset = (s.full - now) / unit, s.full + cost * unit - now
@@ -208,7 +211,7 @@ for i = 2, #KEYS do
       -- The oldest leave first: wait until enough of them have.
       local excess, slot = s.used + cost + s.cost - s.amount, s.mark
       wait = reset
-      if cost == 0 and s.last then
+      if cost == 0 and s.used > 0 then
         local ring = call('HMGET', key, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
         for old = slot - RING + 1, s.last do
           excess = excess - (tonumber(ring[old % RING + 1]) or 0)
@@ -229,7 +232,7 @@ for i = 2, #KEYS do
 
   if strikes ~= '' and take then
     if passed[i] then
-      if all and s.strikes > 0 then call('HDEL', key, 'k') end
+      if all and s.struck then call('HDEL', key, 'k') end
     elseif s.banned == 0 then
       local after, ban, factor, cap = string.match(strikes, '^(%d+):(%d+):(%d+):(%d+)$')
       s.strikes = s.strikes + 1

@@ -105,7 +105,8 @@ class Tally:
                 counted = entry.counted(taken.cost, status, response)
             except Exception as error:
                 failure = error
-            changes.append((verdict, taken, counted - taken.cost + self._charged))
+            # Never below nothing: the rest of what is held there is other requests'.
+            changes.append((verdict, taken, max(0, counted + self._charged) - taken.cost))
         yield from self._settle(changes)
         if failure is not None:
             raise failure
@@ -150,7 +151,7 @@ class Tally:
         found: list[tuple[Taken, int]] = []
         for verdict, taken, add in changes:
             if verdict.degraded:
-                _ = self.room.memory.ledger.settle(taken.ask.key, taken.mark, add, taken.id, self.room.now_us())
+                _ = self.room.memory.ledger.settle(taken, add, self.room.now_us())
             elif taken.is_slot or taken.reserved:
                 found.append((taken, add))
             elif add:

@@ -8,7 +8,8 @@ from redis_mw.limits.ledger import Ask
 class Taken(msgspec.Struct, frozen=True, gc=False):
     """What was taken by one question, so that it can be given back, once for its ``id``.
 
-    ``mark`` is the sub-window or window the units were counted in, ``lives_us`` how long they count there.
+    ``mark`` is the sub-window or window the units were counted in (under gcra the moment), ``lives_us`` how long they
+    count there.
     """
 
     ask: Ask

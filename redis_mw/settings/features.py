@@ -33,7 +33,7 @@ class Cache(Part, frozen=True, kw_only=True):
 class Limits(Part, frozen=True, kw_only=True):
     """Rate limits: those with a name, those that hold everywhere, and who is never or always refused."""
 
-    named: dict[str, Limit | str] = {}
+    named: dict[Token, Limit | str] = {}
     default: list[Limit | str] = []
     allow: list[ListedClient] = []
     deny: list[ListedClient] = []

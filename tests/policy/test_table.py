@@ -4,12 +4,12 @@ from hypothesis import strategies as st
 
 from redis_mw.errors import PolicyError
 from redis_mw.policy.patterns import compiled
-from redis_mw.policy.table import SessionPolicy, Table
+from redis_mw.policy.table import Policies, SessionPolicy, Table
 from redis_mw.settings import Cached, Idempotent, Limit, Limits, Lock, Rule, Sessions, Settings
 
 
 def policy(path, *rules, method="GET", skip=()):
-    return Table(Settings(rules=list(rules), sessions=Sessions(skip=list(skip)))).session_policy(method, path)
+    return Table(Settings(rules=list(rules), sessions=Sessions(skip=list(skip)))).policies(method, path).session
 
 
 def test_without_rules_everything_is_automatic():
@@ -50,13 +50,12 @@ def test_touch_comes_out_as_a_bool():
 
 
 def test_sessions_may_be_off():
-    assert Table(Settings(sessions=None)).session_policy("GET", "/") == SessionPolicy()
+    assert Table(Settings(sessions=None)).policies("GET", "/") == Policies()
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"rules": [Rule("/x", limits=["5/minute"])]}, "rules[0].limits: rate limits are not part of this version"),
         (
             {"rules": [Rule("/x"), Rule("/x", cache=Cached(60))]},
             "rules[1].cache: the response cache is not part of this version",
@@ -66,9 +65,6 @@ def test_sessions_may_be_off():
             {"rules": [Rule("/x", idempotency=Idempotent())]},
             "rules[0].idempotency: idempotency is not part of this version",
         ),
-        ({"limits": Limits(default=[Limit("5/minute")])}, "limits.default: rate limits are not part of this version"),
-        ({"limits": Limits(named={"login": "5/minute"})}, "limits.named: rate limits are not part of this version"),
-        ({"limits": Limits(deny=["user:42"])}, "limits.deny: rate limits are not part of this version"),
     ],
 )
 def test_what_is_not_built_is_never_missing_in_silence(settings, message):
@@ -78,7 +74,7 @@ def test_what_is_not_built_is_never_missing_in_silence(settings, message):
 
 
 def test_everything_that_is_not_built_is_named_at_once():
-    rule = Rule("/x", limits=["5/minute"], cache=Cached(60))
+    rule = Rule("/x", lock=Lock("x"), cache=Cached(60))
     with pytest.raises(PolicyError) as caught:
         Table(Settings(rules=[rule, rule]))
     assert len(str(caught.value).splitlines()) == 4
@@ -86,7 +82,49 @@ def test_everything_that_is_not_built_is_named_at_once():
 
 def test_a_feature_that_is_off_asks_for_nothing():
     rule = Rule("/x", limits=["5/minute"], cache=Cached(60), session="skip")
-    assert Table(Settings(rules=[rule], limits=None, cache=None)).session_policy("GET", "/x").mode == "skip"
+    found = Table(Settings(rules=[rule], limits=None, cache=None)).policies("GET", "/x")
+    assert found.session.mode == "skip" and found.limits == ()
+
+
+def limits_of(path, *rules, method="GET", **limits):
+    """The limits that hold, each as its rate and its place."""
+    table = Table(Settings(rules=list(rules), limits=Limits(**limits)), lambda limit, place: (limit.rate, place))
+    return list(table.policies(method, path).limits)
+
+
+def test_the_limits_of_all_rules_that_match_add_up_after_those_that_hold_everywhere():
+    rules = [
+        Rule("/a/*", limits=["5/minute", Limit("6/minute", by="user")]),
+        Rule("/b", limits=["7/minute"]),
+        Rule("/a/b", methods=["PUT", "POST"], limits=["8/minute"]),
+    ]
+    everywhere = [("9/minute", "limits.default[0]")]
+    first = [("5/minute", "* /a/*#0"), ("6/minute", "* /a/*#1")]
+    assert limits_of("/a/b", *rules, default=["9/minute"]) == everywhere + first
+    assert limits_of("/a/b", *rules, method="POST", default=["9/minute"]) == [
+        *everywhere,
+        *first,
+        ("8/minute", "POST,PUT /a/b#0"),
+    ]
+    assert limits_of("/b", *rules) == [("7/minute", "* /b#0")]
+    assert limits_of("/c", *rules, default=["9/minute"]) == everywhere
+    assert limits_of("/c", *rules) == []
+
+
+def test_the_place_of_a_limit_stays_when_rules_change_their_order():
+    rules = [Rule("/a", limits=["5/minute"]), Rule("/{x}", limits=["6/minute"]), Rule("/b", touch=False)]
+    assert sorted(limits_of("/a", *rules)) == sorted(limits_of("/a", *reversed(rules)))
+
+
+def test_each_limit_is_made_ready_once():
+    made = []
+    table = Table(
+        Settings(rules=[Rule("/a", limits=["5/minute"])], limits=Limits(default=["6/minute"])),
+        lambda limit, place: made.append(place) or place,
+    )
+    for _ in range(3):
+        table.policies("GET", "/a")
+    assert made == ["limits.default[0]", "* /a#0"]
 
 
 patterns = st.sampled_from(["/a", "/b", "/{x}", "/*", "/a/{y}", "/a/b"])

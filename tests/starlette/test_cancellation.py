@@ -6,11 +6,11 @@ once the moment it waits, once when the server has done what was asked and its r
 
 import asyncio
 import json
-import types
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from cutting import cut
 from redis import Redis
 from starlette.applications import Starlette
 from starlette.requests import Request as StarletteRequest
@@ -35,34 +35,6 @@ MOST_POINTS = 50
 def line(redis_mw_url: str, delaying_proxy: Callable[..., Any]) -> Any:
     """A line to the server on which every byte takes 30 ms."""
     return delaying_proxy(redis_mw_url, delay=DELAY)
-
-
-async def cut(work: Any, point: int, after: float) -> bool:
-    """Run a coroutine and cancel it ``after`` seconds into its ``point``-th wait; whether it was ever there."""
-    return await counted(work, point, after)
-
-
-@types.coroutine
-def counted(work: Any, point: int, after: float) -> Generator[Any, Any, bool]:
-    task = asyncio.current_task()
-    assert task is not None
-    steps = work.__await__()
-    reached, error, timer = 0, None, None
-    try:
-        while True:
-            waits_for = steps.send(None) if error is None else steps.throw(error)
-            if reached == point:
-                timer = asyncio.get_running_loop().call_later(after, task.cancel)
-            reached, error = reached + 1, None
-            try:
-                yield waits_for
-            except BaseException as thrown:
-                error = thrown
-    except StopIteration:
-        return reached > point
-    finally:
-        if timer is not None:
-            timer.cancel()
 
 
 async def put(request: StarletteRequest) -> Response:
