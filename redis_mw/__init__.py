@@ -8,6 +8,7 @@ drivers, three frameworks. Start at ``RedisMW`` and ``Settings``; the integratio
 from redis_mw.errors import (
     CannotEncode,
     CommandError,
+    IdempotencyError,
     LayerMissing,
     LimitExceeded,
     MissingExtra,
@@ -58,6 +59,7 @@ __all__ = [
     "Event",
     "Explanation",
     "Idempotency",
+    "IdempotencyError",
     "Idempotent",
     "LayerMissing",
     "Limit",
