@@ -227,6 +227,8 @@ class _Ring(_Entry):
     def settle(self, taken: "Taken", add: int, now: int) -> bool:
         if self._last is None or not 0 <= self._last - taken.mark < RING:
             return False
+        if now // self.quota.unit_us - taken.mark >= RING:
+            return False
         self._held[taken.mark] = max(0, self._held.get(taken.mark, 0) + add)
         return True
 
