@@ -62,6 +62,7 @@ class Keeper:
         async with self._writing:
             if self.visit.give_up():
                 _ = await self._driver.run(self._layer.commit(self._exchange, None))
+                self._finish()
         return self.cookie()
 
     def cookie(self) -> SetCookie | None:
@@ -98,10 +99,14 @@ class Keeper:
         async with self._writing:  # two tasks of a WebSocket may save at once
             self.failed = True
             committed = await self._driver.run(self._layer.commit(self._exchange, self.session.values_now()))
-            if self._exchange.after is not None:
-                self._driver.detach(self._layer.finish(self._exchange), FINISH_WITHIN)
-                self._exchange.after = None
+            self._finish()
         if committed.respond is not None:
             raise SessionUnavailable(retry_after=committed.respond.retry_after)
         self.failed = False
         return committed
+
+    def _finish(self) -> None:
+        """Leave to the background what nobody waits for."""
+        if self._exchange.after is not None:
+            self._driver.detach(self._layer.finish(self._exchange), FINISH_WITHIN)
+            self._exchange.after = None
