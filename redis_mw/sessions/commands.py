@@ -81,7 +81,10 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
-    """The reply of a writing script: ``status`` says what it did, the times are of the session afterwards."""
+    """The reply of a writing script: ``status`` says what it did, the times are of the session afterwards.
+
+    They come with ``live``, and with ``longer``, which says how long it would have lived.
+    """
 
     status: str
     now_us: int = 0
@@ -146,11 +149,16 @@ class Commands:
         words = (times.idle_us, times.anonymous_us, changes.own_idle(), int(end_if_empty), *changes.arguments())
         return self._command(words, _status, self.key(name), script=SAVE)
 
-    def regenerate(self, old: str, new: str, changes: Changes, user: str, *, grace: bool) -> Command[Status]:
-        """``user`` is ``=`` (as it is), ``-`` (none) or ``+`` and the user to bind."""
+    def regenerate(
+        self, old: str, new: str, changes: Changes, user: str, *, grace: bool, noted_us: int = 0
+    ) -> Command[Status]:
+        """``user`` is ``=`` (as it is), ``-`` (none) or ``+`` and the user to bind.
+
+        ``noted_us`` is for how long the user's index has noted it, 0 where nobody is logged in.
+        """
         times = self._lifetimes
         grace_ms = times.grace_ms if grace else 0
-        words = (times.idle_us, times.anonymous_us, times.longest_us, changes.own_idle(), grace_ms, user)
+        words = (times.idle_us, times.anonymous_us, times.longest_us, changes.own_idle(), grace_ms, user, noted_us)
         keys = (self.key(old), self.key(new))
         return self._command((*words, *changes.arguments()), _status, *keys, script=REGENERATE)
 
@@ -208,7 +216,7 @@ def _read(reply: list[Any]) -> Read:
 
 def _status(reply: list[bytes]) -> Status:
     status = reply[0].decode()
-    return Status(status, int(reply[1]), int(reply[2])) if status == "live" else Status(status)
+    return Status(status, int(reply[1]), int(reply[2])) if len(reply) > 1 else Status(status)
 
 
 def _names(reply: list[bytes]) -> list[str]:

@@ -4,6 +4,8 @@ Every flow ends with a value of ``record``; a Redis that is away is one of them 
 an outage means. Nothing here retries.
 """
 
+from collections.abc import Callable
+
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.events import EventName, Events
 from redis_mw.flows import Command, Failure, Flow, one, send
@@ -54,7 +56,7 @@ class Store:
     def create(self, name: str, birth: str, changes: Changes, user: str | None) -> Flow[Saved]:
         """Store a new session; its user's index first, so that revoking can never miss it."""
         command = self.commands.create(name, birth, changes, user)
-        status = yield from self._enlisted(command, user, name, changes)
+        status = yield from self._enlisted(lambda _: command, user, name, changes)
         return self._saved(status, name, "session.created")
 
     def save(self, name: str, changes: Changes, *, meta: Meta, end_if_empty: bool = False) -> Flow[Saved]:
@@ -62,13 +64,16 @@ class Store:
         command = self.commands.save(name, changes, end_if_empty=end_if_empty)
         # A longer life must be in the index too; it is noted there before it is granted.
         longer = meta.user if changes.own_idle_us else None
-        status = yield from self._enlisted(command, longer, name, changes)
+        status = yield from self._enlisted(lambda _: command, longer, name, changes)
         return self._saved(status, name, "session.saved")
 
     def regenerate(self, old: str, new: str, changes: Changes, user: str, *, meta: Meta, grace: bool) -> Flow[Saved]:
         """Move a session to a new name with its changes; ``user`` is ``=``, ``-`` or ``+`` and the user to bind."""
         bound = user[1:] if user[:1] == "+" else meta.user if user == "=" else None
-        command = self.commands.regenerate(old, new, changes, user, grace=grace)
+
+        def command(noted_us: int) -> Command[Status]:
+            return self.commands.regenerate(old, new, changes, user, grace=grace, noted_us=noted_us)
+
         left_us = 0 if user[:1] == "+" else meta.deadline_us - meta.seen_us
         status = yield from self._enlisted(command, bound, new, changes, at_least_us=left_us)
         return self._saved(status, new, "session.regenerated")
@@ -89,18 +94,27 @@ class Store:
         return Destroyed(ended.status, tuple(each for each in ended.sessions if each != (name, user)))
 
     def _enlisted(
-        self, write: Command[Status], user: str | None, name: str, changes: Changes, at_least_us: int = 0
+        self,
+        write: Callable[[int], Command[Status]],
+        user: str | None,
+        name: str,
+        changes: Changes,
+        at_least_us: int = 0,
     ) -> Flow[Status | Failure]:
-        """Note ``name`` in the user's index and do ``write``, in one trip."""
+        """Note ``name`` in the user's index and do ``write`` in the same trip; it is told for how long it is noted."""
         if user is None:
-            return (yield from one(write))
+            return (yield from one(write(0)))
         longest_us = max(self.longest_us, changes.own_idle_us or 0, at_least_us)
-        noted, status = yield from send(self.commands.enlist(user, name, longest_us), write)
-        if isinstance(noted, Failure) and isinstance(status, Status) and status.status == "live":
-            # Written but not in the index (two servers of a cluster): a session that nobody could revoke.
-            _ = yield from one(self.commands.destroy(name))
-            return noted
-        return status
+        while True:
+            noted, status = yield from send(self.commands.enlist(user, name, longest_us), write(longest_us))
+            if isinstance(noted, Failure) and isinstance(status, Status) and status.status == "live":
+                # Written but not in the index (two servers of a cluster): a session that nobody could revoke.
+                _ = yield from one(self.commands.destroy(name))
+                return noted
+            if isinstance(status, Failure) or status.status != "longer":
+                return status
+            # Another request gave it a longer life after it was read; each turn of this needs one more such request.
+            longest_us = status.deadline_us - status.now_us
 
     def _saved(self, status: Status | Failure, name: str, event: EventName) -> Saved:
         if isinstance(status, Failure):

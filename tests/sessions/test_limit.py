@@ -285,3 +285,51 @@ def test_what_gave_way_is_taken_off_the_index_afterwards(run, make_room, enter, 
     assert {first.handle, second.handle} == noted()
     run(closed.after())
     assert noted() == {second.handle}
+
+
+@pytest.mark.parametrize("user", [USER, None])
+def test_a_longer_life_that_another_request_sets_meanwhile_is_noted_too(run, room, stored_life, noted_life, user):
+    """A regeneration that read the session before: what it moves lives longer than it knows."""
+    visit = Visit(room, None)
+    if user is not None:
+        visit.login(user)
+    run(visit.close({"a": 1}))
+    longer, moving = Visit(room, visit.id), Visit(room, visit.id)
+    for each in (longer, moving):
+        run(each.load())
+    longer.own_idle_us = 30 * 86_400_000_000
+    moving.regenerate() if user is not None else moving.login(USER)
+    with count_round_trips() as trips:
+        moved = Stepped(run, moving.close(dict(moving.initial)))
+        assert run(longer.close(dict(longer.initial))).outcome == "saved"
+        assert moved.finish().outcome == "regenerated"
+    assert trips.total == 3  # one more, in this case only
+    assert stored_life(moving.handle) > 29 * 86400
+    assert noted_life(moving.handle) >= stored_life(moving.handle)
+
+
+@pytest.fixture
+def stored_life(redis_mw_settings: Settings, room: Room) -> Iterator[Callable[[str], float]]:
+    """Seconds that a session has left at most."""
+    with redis.Redis.from_url(redis_mw_settings.url_of("sessions")) as client:
+
+        def left(name: str) -> float:
+            meta = client.hget(room.store.commands.key(name), "m")
+            assert isinstance(meta, bytes)
+            return int(meta.split(b"|")[4]) / 1e6 - client.time()[0]
+
+        yield left
+
+
+@pytest.fixture
+def noted_life(redis_mw_settings: Settings, room: Room) -> Iterator[Callable[[str], float]]:
+    """Seconds that the index names a session."""
+    with redis.Redis.from_url(redis_mw_settings.url_of("sessions")) as client:
+        key = room.store.commands.index_key(USER)
+
+        def left(name: str) -> float:
+            score = client.zscore(key, name)
+            assert isinstance(score, float)
+            return min(int(score) // 2**20 - client.time()[0], client.ttl(key))
+
+        yield left

@@ -113,6 +113,7 @@ class Model:
         own_idle: int | None,
         user: str,
         grace: bool,
+        noted: int,
     ) -> str:
         if (status := self.writable(old)) != "live":
             return status
@@ -125,6 +126,8 @@ class Model:
         else:
             after.user = "" if user == "-" else after.user
             self._extend(after, own_idle)
+        if noted and after.deadline - self.now > noted:
+            return "longer"
         if new in self.sessions:
             return "taken"
         self._write(after, put, drop)
@@ -244,7 +247,8 @@ class Scripts(RuleBasedStateMachine):
         assert status.status == self.model.save(name, put, drop, own_idle, end)
 
     @rule(slot=st.sampled_from([0, 3]), pair=st.permutations([0, 1, 2]), put=values, own_idle=own,
-          user=st.sampled_from(["=", "-", "+42", "+a|b"]), grace=st.booleans())  # fmt: skip
+          user=st.sampled_from(["=", "-", "+42", "+a|b"]), grace=st.booleans(),
+          noted=st.sampled_from([0, LONGEST + MINUTE, 300 * MINUTE]))  # fmt: skip
     def regenerate(
         self,
         slot: int,
@@ -253,12 +257,15 @@ class Scripts(RuleBasedStateMachine):
         own_idle: int | None,
         user: str,
         grace: bool,
+        noted: int,
     ) -> None:
         old, new = NAMES[slot + pair[0]], NAMES[slot + pair[1]]
         drop = [each for each in (".z",) if each not in put]
         changes = Changes(put, drop, own_idle)
-        status = self.run(self.commands.regenerate(old, new, changes, user, grace=grace))
-        assert status.status == self.model.regenerate(old, new, put, drop, own_idle, user, grace)
+        status = self.run(self.commands.regenerate(old, new, changes, user, grace=grace, noted_us=noted))
+        assert status.status == self.model.regenerate(old, new, put, drop, own_idle, user, grace, noted)
+        if status.status == "longer":
+            assert status.deadline_us - status.now_us > noted
 
     @rule(name=names, user=st.sampled_from([None, None, "42", "a|b"]))
     def destroy(self, name: str, user: str | None) -> None:
