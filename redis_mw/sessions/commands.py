@@ -162,9 +162,10 @@ class Commands:
         keys = (self.key(old), self.key(new))
         return self._command((*words, *changes.arguments()), _status, *keys, script=REGENERATE)
 
-    def destroy(self, name: str, *, user: str | None = None) -> Command[Destroyed]:
-        """End a session, and what it became if it was regenerated; only ``user``'s, if given."""
-        return self._command(("" if user is None else "+" + user,), self._destroyed, self.key(name), script=DESTROY)
+    def destroy(self, name: str, *, user: str | None = None, spare: str | None = None) -> Command[Destroyed]:
+        """End a session, and what it became if it was regenerated; not ``spare``, and only ``user``'s, if given."""
+        words = ("" if user is None else "+" + user, "" if spare is None else self.key(spare))
+        return self._command(words, self._destroyed, self.key(name), script=DESTROY)
 
     def peek(self, name: str) -> Command[tuple[Meta | None, bytes | None, str | None]]:
         """A session's meta, the sealed agent field, and the name that replaced this one if it was regenerated."""

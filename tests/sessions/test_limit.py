@@ -333,3 +333,12 @@ def noted_life(redis_mw_settings: Settings, room: Room) -> Iterator[Callable[[st
             return min(int(score) // 2**20 - client.time()[0], client.ttl(key))
 
         yield left
+
+
+def test_all_but_this_one_can_be_revoked_though_its_old_id_is_noted_still(run, room, enter, is_live):
+    first = enter(room)
+    moving = Visit(room, first.id)
+    moving.regenerate()
+    assert run(moving.close({"a": 1})).outcome == "regenerated"
+    run(index.revoke_user(room.store, USER, keep=moving.handle))
+    assert is_live(moving)
