@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import scaled
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from redis_mw.engine.aio.lane import opened
@@ -55,7 +56,7 @@ BATCHES = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@scaled(0.1, HealthCheck.function_scoped_fixture)
 @given(tasks=BATCHES)
 def test_every_batch_of_every_task_gets_its_own_replies(
     tasks: list[list[list[int]]], on_loop: Callable[..., None], server: EmbeddedServer
