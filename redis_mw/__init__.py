@@ -8,6 +8,7 @@ frameworks. Start at ``RedisMW`` and ``Settings``; the integrations are packages
 from redis_mw.errors import (
     CannotEncode,
     CommandError,
+    IdempotencyError,
     LayerMissing,
     LeaseLost,
     LimitExceeded,
@@ -63,6 +64,7 @@ __all__ = [
     "Event",
     "Explanation",
     "Idempotency",
+    "IdempotencyError",
     "Idempotent",
     "LayerMissing",
     "Lease",

@@ -182,5 +182,17 @@ class NotOwner(RedisMWError):
         super().__init__(f"not held: {', '.join(self.names)}")
 
 
+class IdempotencyError(Refused):
+    """A request must not run because of its idempotency key, or for want of one; ``reason`` is that of the problem.
+
+    ``missing`` and ``malformed`` (400), ``in-progress``, ``unknown`` and ``not-kept`` (409), ``too-large`` (413),
+    ``reused`` (422), ``unavailable`` (503).
+    """
+
+    @property
+    def reason(self) -> str:
+        return str(self.problem["reason"])
+
+
 Refusal: TypeAlias = SessionUnavailable | RedisUnavailable | SessionLimitReached | Refused
 """What is no bug but an answer, of this ``status``, unless the application handles it."""

@@ -1,7 +1,7 @@
 """What redis-mw tells about itself: one frozen event per decision, handed to plain callables.
 
 Nothing is built and nothing costs when nobody listens. An event never carries a key, an id or an address in clear;
-a session appears as the first characters of its hashed id.
+a session appears as the first characters of its hashed id, an idempotency key as those of its record's name.
 """
 
 import logging
@@ -29,6 +29,13 @@ EventName: TypeAlias = Literal[
     "lock.timeout",
     "lock.lost",
     "lock.taken_over",
+    "idempotency.first",
+    "idempotency.replay",
+    "idempotency.busy",
+    "idempotency.mismatch",
+    "idempotency.orphan",
+    "idempotency.damaged",
+    "idempotency.degraded",
     "redis.unavailable",
     "redis.recovered",
 ]

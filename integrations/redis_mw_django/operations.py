@@ -9,7 +9,7 @@ from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
 
 from redis_mw.errors import CannotEncode, SessionLimitReached, SessionUnavailable
-from redis_mw.flows import Failure, Flow, one
+from redis_mw.flows import Failure, Flow, one, send
 from redis_mw.sessions.ids import COOKIE_LENGTH, name_of
 from redis_mw.sessions.record import Away
 from redis_mw.sessions.session import SessionMethods
@@ -143,7 +143,9 @@ class Operations(SessionMethods, SessionBase):
         expiry = data.get(EXPIRY)
         if isinstance(expiry, (str, datetime)) and self.get_expiry_age(expiry=expiry) <= 0:
             visit.logout()  # Redis counts idle time; a date that was set is compared here
-            _ = yield from visit.close(None)
+            closed = yield from visit.close(None)
+            if closed.after is not None:
+                _ = yield from closed.after()
             data = {}
         self._vanished = visit.id is None and (asked is not None or self._vanished)
         self._deleted = self._deleted and visit.id is not None
@@ -155,8 +157,8 @@ class Operations(SessionMethods, SessionBase):
         peeked = yield from one(self._visit.room.store.commands.peek(name_of(key)))
         if isinstance(peeked, Failure):
             self._raise(away(peeked))
-        meta, _, is_old = peeked
-        return meta is not None and not is_old
+        meta, _, successor = peeked
+        return meta is not None and successor is None
 
     def _saving(self, must_create: bool) -> Flow[Closed]:
         visit = self._visit
@@ -205,24 +207,29 @@ class Operations(SessionMethods, SessionBase):
         note_saved(self._visit.id)
         return closed
 
-    def _flushing(self) -> Flow[None]:
+    def _flushing(self) -> Flow[Closed]:
         self._must_write()
         self._visit.logout()
-        self._check((yield from self._visit.close(None)))
+        closed = yield from self._visit.close(None)
+        self._check(closed)
         self._empty()
         self._vanished = self._deleted = False
         self.accessed = True
         self._mark()
+        return closed
 
-    def _deleting(self, key: str | None) -> Flow[None]:
+    def _deleting(self, key: str | None) -> Flow[Closed]:
         mine = key is None or key == self._key()
         key = self._visit.id if mine else key
         if not key:
-            return
-        ended = yield from self._visit.room.store.destroy(name_of(key))
+            return Closed("unchanged")
+        store = self._visit.room.store
+        ended = yield from store.destroy(name_of(key))
         if isinstance(ended, Away):
             self._raise(ended)
         self._deleted = self._deleted or mine
+        delists = store.commands.delists(ended)
+        return Closed("destroyed", after=(lambda: send(*delists)) if delists else None)
 
     def _cycle(self) -> None:
         """Mark, once the session was looked at; the new key is known from now on."""

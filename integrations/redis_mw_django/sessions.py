@@ -57,17 +57,17 @@ class SessionStore(Operations):
 
     def flush(self) -> None:
         """End the session, now, whether it was read or not; what is written after this begins a new one."""
-        self._application.run(self._flushing())
+        self._afterwards(self._application.run(self._flushing()))
 
     async def aflush(self) -> None:
-        await self._application.arun(self._flushing())
+        self._afterwards(await self._application.arun(self._flushing()))
 
     def delete(self, session_key: str | None = None) -> None:
         """End the session of this key, or this one."""
-        self._application.run(self._deleting(session_key))
+        self._afterwards(self._application.run(self._deleting(session_key)))
 
     async def adelete(self, session_key: str | None = None) -> None:
-        await self._application.arun(self._deleting(session_key))
+        self._afterwards(await self._application.arun(self._deleting(session_key)))
 
     @classmethod
     def clear_expired(cls) -> None:

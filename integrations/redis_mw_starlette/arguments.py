@@ -23,9 +23,13 @@ PARTITIONED = cast(bool, DefaultFlag(False))
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``RedisMiddleware`` was given besides the settings; ``max_age`` in seconds, None for no Max-Age."""
+    """What ``RedisMiddleware`` was given besides the settings; ``max_age`` in seconds, None for no Max-Age.
+
+    ``secrets`` are ``secret_key``, if it was given, and then ``old_secrets``.
+    """
 
     secrets: Sequence[str]
+    old_secrets: Sequence[str]
     session_cookie: str
     max_age: int | None
     path: str
@@ -47,6 +51,10 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True):
         problems: list[Problem] = []
         if settings.secret and self.secrets and self.secrets[0] != settings.secret:
             problems.append(Problem("secret_key", "is not the secret of the settings", "give one of the two"))
+        if self.old_secrets and (settings.secret or not self.secrets):
+            signs = "settings.secret signs" if settings.secret else "there is no secret_key"
+            what = f"belong to secret_key, and {signs}: they would not be accepted"
+            problems.append(Problem("old_secret_keys", what, "put them in the settings, as old_secrets"))
         max_age: object = self.max_age  # not every caller is type-checked
         if max_age is not None and type(max_age) not in (int, Default):
             problems.append(Problem("max_age", f"is {max_age!r}", "give whole seconds, or None"))

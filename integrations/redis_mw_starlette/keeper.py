@@ -53,6 +53,7 @@ class Keeper:
         async with self._writing:
             if self.visit.give_up():
                 _ = await self._driver.run(self._layer.commit(self._exchange, None))
+                self._clean_up()
         return self.cookie()
 
     def cookie(self) -> SetCookie | None:
@@ -89,10 +90,14 @@ class Keeper:
         async with self._writing:  # two tasks of a WebSocket may save at once
             self.failed = True
             committed = await self._driver.run(self._layer.commit(self._exchange, self.session.values_now()))
-            after, self._exchange.after = self._exchange.after, None
-            if after is not None:
-                self._driver.detach(after(), FINISH_WITHIN)
+            self._clean_up()
         if committed.respond is not None:
             raise committed.respond.refusal
         self.failed = False
         return committed
+
+    def _clean_up(self) -> None:
+        """Leave to the background what nobody waits for; the limits are settled at the end of the request."""
+        after, self._exchange.after = self._exchange.after, None
+        if after is not None:
+            self._driver.detach(after(), FINISH_WITHIN)

@@ -51,11 +51,11 @@ class RedisMiddleware:
     """Gives every request its session, in the place and with the arguments of Starlette's own SessionMiddleware.
 
     ``settings`` come from the environment (``REDIS_MW_URL`` ...) if not given; ``mw`` shares a face with the rest of
-    the application, which then closes it. ``secret_key`` signs cookies where the settings have no ``secret``, and
-    ``old_secret_keys`` are still accepted. ``on_refuse(request, refusal)`` may answer in the place of the 503 that an
-    outage of Redis gives, and of the 409 for a session too many: with a Starlette response, or None to leave it. A
-    ``max_age`` (seconds) that is given is how long an unused session lives; None makes a cookie that ends with the
-    browser.
+    the application, which then closes it. ``secret_key`` signs cookies where the settings have no ``secret``, and its
+    ``old_secret_keys`` are still accepted; those of a ``secret`` are the settings' ``old_secrets``.
+    ``on_refuse(request, refusal)`` may answer in the place of the 503 that an outage of Redis gives, and of the 409 for
+    a session too many: with a Starlette response, or None to leave it. A ``max_age`` (seconds) that is given is how
+    long an unused session lives; None makes a cookie that ends with the browser.
     """
 
     def __init__(
@@ -76,8 +76,10 @@ class RedisMiddleware:
         partitioned: bool = PARTITIONED,
     ) -> None:
         self.app = app
+        old_secrets = [str(each) for each in old_secret_keys]
         arguments = Arguments(
-            secrets=[str(each) for each in (secret_key, *old_secret_keys)] if secret_key else [],
+            secrets=[str(secret_key), *old_secrets] if secret_key else [],
+            old_secrets=old_secrets,
             session_cookie=session_cookie,
             max_age=max_age,
             path=path,

@@ -6,10 +6,10 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from redis_mw.flows import Failure, Flow, one, send
+from redis_mw.limits.asks import Answer, Ask, Taken
 from redis_mw.limits.commands import Told
-from redis_mw.limits.ledger import Answer, Ask
-from redis_mw.limits.room import LOOK_AGAIN_S, Room
-from redis_mw.limits.verdict import Taken, Verdict
+from redis_mw.limits.room import LOOK_AGAIN_S, Memory, Room
+from redis_mw.limits.verdict import Verdict
 
 Reason: TypeAlias = Literal["", "limit", "list", "closed"]
 
@@ -39,14 +39,15 @@ def check(room: Room, asks: Sequence[Ask], names: tuple[str, ...], id: str, *, p
     """
     memory, now = room.memory, room.clock()
     stocked: dict[int, Verdict] = {}
-    if not peek:
+    left = asks
+    if room.takes_ahead and not peek:
         for index, ask in enumerate(asks):
             if ask.quota.ahead and (verdict := memory.stock.take(ask, now, id)) is not None:
                 stocked[index] = verdict
-    left = [ask for index, ask in enumerate(asks) if index not in stocked]
-    if not left:
-        return Checked(tuple(stocked[index] for index in range(len(asks))))
-    told = yield from _told(room, left, names, id, now, peek)
+        left = [ask for index, ask in enumerate(asks) if index not in stocked]
+        if not left:
+            return Checked(tuple(stocked[index] for index in range(len(asks))))
+    told = yield from _told(room, memory, left, names, id, now, peek)
     if isinstance(told, Failure):
         checked = _without_redis(room, left, id, peek)
     elif told.listed:
@@ -54,7 +55,7 @@ def check(room: Room, asks: Sequence[Ask], names: tuple[str, ...], id: str, *, p
     elif told.refused_us is not None:
         checked = Checked((), "list", None if told.refused_us < 0 else told.refused_us / 1e6)
     else:
-        checked = _checked(room, left, told.answers, id, now, peek)
+        checked = _checked(memory, left, told.answers, id, now, peek)
     if not stocked:
         return checked
     if checked.refused or (not isinstance(told, Failure) and told.listed):
@@ -77,11 +78,14 @@ def settle(room: Room, changes: Sequence[tuple[Taken, int]], id: str) -> Flow[No
         _ = yield from one(room.commands.settle([taken for taken, _ in changes], [add for _, add in changes], id))
 
 
-def _told(room: Room, asks: list[Ask], names: tuple[str, ...], id: str, now: float, peek: bool) -> Flow[Told | Failure]:
-    memory = room.memory
+def _told(
+    room: Room, memory: Memory, asks: Sequence[Ask], names: tuple[str, ...], id: str, now: float, peek: bool
+) -> Flow[Told | Failure]:
     take = room.commands.take(asks, names if now >= memory.lists_empty_until else (), id, peek=peek)
-    ahead = [ask for ask in asks if ask.quota.ahead] if not peek else []
-    leftovers = [found for ask in ahead if (found := memory.stock.leftover(ask, now)) is not None]
+    leftovers: list[tuple[Taken, int]] = []
+    if room.takes_ahead and not peek:
+        ahead = [ask for ask in asks if ask.quota.ahead]
+        leftovers = [found for ask in ahead if (found := memory.stock.leftover(ask, now)) is not None]
     try:
         if not leftovers:
             told = yield from one(take)
@@ -99,9 +103,8 @@ def _told(room: Room, asks: list[Ask], names: tuple[str, ...], id: str, now: flo
 
 
 def _checked(
-    room: Room, asks: Sequence[Ask], answers: Sequence[Answer], id: str, asked_at: float, peek: bool
+    memory: Memory, asks: Sequence[Ask], answers: Sequence[Answer], id: str, asked_at: float, peek: bool
 ) -> Checked:
-    memory = room.memory
     verdicts: list[Verdict] = []
     denied: list[int] = []
     refused: Reason = ""

@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeAlias
 
 import msgspec
 
-from redis_mw.limits.ledger import Ask
+from redis_mw.limits.asks import Ask
 from redis_mw.limits.verdict import Verdict
 
 Known: TypeAlias = "tuple[str, int, int, int]"

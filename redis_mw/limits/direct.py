@@ -7,10 +7,10 @@ import msgspec
 
 from redis_mw.errors import RedisUnavailable
 from redis_mw.flows import Command, Failure, Flow, send
+from redis_mw.limits.asks import Ask
 from redis_mw.limits.caller import Caller, Client
 from redis_mw.limits.check import Checked, check, known, settle
 from redis_mw.limits.entry import Entry
-from redis_mw.limits.ledger import Ask
 from redis_mw.limits.room import Room
 from redis_mw.limits.verdict import Verdict
 from redis_mw.settings import Duration, Limit, microseconds
@@ -80,7 +80,7 @@ def hit(room: Room, questions: Sequence[Question], *, peek: bool = False) -> Flo
     if len(asks) > 1 and len({ask.key for ask in asks}) < len(asks):
         raise ValueError("one limit is asked twice for one client: ask once, with a cost of both")
     names = questions[0].names
-    if len(questions) > 1:
+    if any(each.names is not names for each in questions):
         names = tuple(dict.fromkeys(name for each in questions for name in each.names))
     found = known(room, asks) if not peek else None
     checked = found or (yield from check(room, asks, names, room.memory.new_id(), peek=peek))

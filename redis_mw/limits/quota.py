@@ -48,7 +48,7 @@ class Quota(msgspec.Struct, frozen=True, kw_only=True):
     flags: str = ""
     strikes: str = ""
     ahead: int = 0
-    words: tuple[str | int, ...] = ()
+    words: tuple[str, ...] = ()
 
     @property
     def needs_id(self) -> bool:
@@ -101,7 +101,7 @@ def quota_of(limit: Limit, place: str, text: str | None = None) -> Quota:
         flags=flags,
         strikes=strikes,
         ahead=limit.lease,
-        words=(kind, rate.amount, unit_us, offset_us or burst, flags, strikes),
+        words=(kind, str(rate.amount), str(unit_us), str(offset_us or burst), flags, strikes),
     )
 
 

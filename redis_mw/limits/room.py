@@ -78,6 +78,8 @@ class Room:
         self._lock = threading.Lock()
         self._names: dict[str, tuple[Limit, str]] = {}
         self._memory = Memory()
+        self.takes_ahead = False
+        """Whether there is a limit of which processes take some in advance."""
         self._asked: dict[int, tuple[Limit | str, Entry]] = {}
         self.named = {
             name: self.entry(_called(limit, name), f"limits.named.{name}") for name, limit in limits.named.items()
@@ -105,6 +107,7 @@ class Room:
             if other != plain:
                 raise PolicyError(f"the limit {plain.name!r} at {place} is not the one of that name at {where}")
         entry = Entry(replace(plain, shadow=True) if self._shadow else plain, place)
+        self.takes_ahead = self.takes_ahead or plain.lease > 0
         if credentials(entry.by) and not self._has_secret:
             raise PolicyError(f"the limit at {place} {NO_SECRET}")
         return entry

@@ -32,8 +32,8 @@ for i, key in ipairs(KEYS) do
   elseif kind == 's' then
     local got = redis.call('HMGET', key, 'n', 't', mark % RING)
     local last = tonumber(got[1])
-    -- The place in the ring is still the mark's own if it was not passed since.
-    if last and last >= mark and last - mark < RING then
+    -- The place in the ring is still the mark's own if it was not passed since, and still counts.
+    if last and last >= mark and last - mark < RING and math.floor(now / unit) - mark < RING then
       local held = tonumber(got[3]) or 0
       local after = math.max(0, held + add)
       redis.call('HSET', key, 't', tonumber(got[2]) + after - held, mark % RING, after)

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable
 
 from redis_mw.flows import Command, Failure, Flow, Wait, one
+from redis_mw.limits.asks import Taken
 from redis_mw.limits.quota import SLOT_US
-from redis_mw.limits.verdict import Taken
 
 EVERY_S = SLOT_US / 3e6
 AT_ONCE = 512

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from redis_mw.limits.ledger import Answer, Ask
-from redis_mw.limits.verdict import Taken, Verdict
+from redis_mw.limits.asks import Answer, Ask, Taken
+from redis_mw.limits.verdict import Verdict
 
 MOST = 1024
 

@@ -1,32 +1,8 @@
-"""What a limit says of a request, as values: for the application, and for what has to be settled afterwards."""
+"""What a limit says of a request, as the application sees it."""
 
 import msgspec
 
-from redis_mw.limits.ledger import Ask
-
-
-class Taken(msgspec.Struct, frozen=True, gc=False):
-    """What was taken by one question, so that it can be given back, once for its ``id``.
-
-    ``mark`` is the sub-window or window the units were counted in (under gcra the moment), ``lives_us`` how long they
-    count there.
-    """
-
-    ask: Ask
-    mark: int
-    cost: int
-    id: str
-    lives_us: int = 0
-
-    @property
-    def is_slot(self) -> bool:
-        """Whether it is a place among the requests in flight."""
-        return self.ask.quota.kind == "c"
-
-    @property
-    def reserved(self) -> bool:
-        """Whether Redis keeps the id until this is settled."""
-        return "r" in self.ask.quota.flags
+from redis_mw.limits.asks import Taken
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False, kw_only=True):

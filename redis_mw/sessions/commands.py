@@ -81,7 +81,10 @@ class Read(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True, gc=False):
-    """The reply of a writing script: ``status`` says what it did, the times are of the session afterwards."""
+    """The reply of a writing script: ``status`` says what it did, the times are of the session afterwards.
+
+    They come with ``live``, and with ``longer``, which says how long it would have lived.
+    """
 
     status: str
     now_us: int = 0
@@ -89,17 +92,10 @@ class Status(msgspec.Struct, frozen=True, gc=False):
 
 
 class Destroyed(msgspec.Struct, frozen=True, gc=False):
-    """The reply of ``destroy``: ended, gone or other, and whose session it was."""
+    """The reply of ``destroy``: ended, gone or other, and the name and user of all that went."""
 
     status: str
-    user: str | None = None
-
-
-class Enlisted(msgspec.Struct, frozen=True, gc=False):
-    """The reply of ``enlist``: whether the name was noted, and the names it pushed out."""
-
-    noted: bool
-    evicted: tuple[str, ...] = ()
+    sessions: tuple[tuple[str, str | None], ...] = ()
 
 
 class Commands:
@@ -153,44 +149,54 @@ class Commands:
         words = (times.idle_us, times.anonymous_us, changes.own_idle(), int(end_if_empty), *changes.arguments())
         return self._command(words, _status, self.key(name), script=SAVE)
 
-    def regenerate(self, old: str, new: str, changes: Changes, user: str, *, grace: bool) -> Command[Status]:
-        """``user`` is ``=`` (as it is), ``-`` (none) or ``+`` and the user to bind."""
+    def regenerate(
+        self, old: str, new: str, changes: Changes, user: str, *, grace: bool, noted_us: int = 0
+    ) -> Command[Status]:
+        """``user`` is ``=`` (as it is), ``-`` (none) or ``+`` and the user to bind.
+
+        ``noted_us`` is for how long the user's index has noted it, 0 where nobody is logged in.
+        """
         times = self._lifetimes
         grace_ms = times.grace_ms if grace else 0
-        words = (times.idle_us, times.anonymous_us, times.longest_us, changes.own_idle(), grace_ms, user)
+        words = (times.idle_us, times.anonymous_us, times.longest_us, changes.own_idle(), grace_ms, user, noted_us)
         keys = (self.key(old), self.key(new))
         return self._command((*words, *changes.arguments()), _status, *keys, script=REGENERATE)
 
-    def destroy(self, name: str, *, user: str | None = None) -> Command[Destroyed]:
-        return self._command(("" if user is None else "+" + user,), _ended, self.key(name), script=DESTROY)
+    def destroy(self, name: str, *, user: str | None = None, spare: str | None = None) -> Command[Destroyed]:
+        """End a session, and what it became if it was regenerated; not ``spare``, and only ``user``'s, if given."""
+        words = ("" if user is None else "+" + user, "" if spare is None else self.key(spare))
+        return self._command(words, self._destroyed, self.key(name), script=DESTROY)
 
-    def peek(self, name: str) -> Command[tuple[Meta | None, bytes | None, bool]]:
-        """A session's meta, the sealed agent field, and whether its id is an old one."""
+    def peek(self, name: str) -> Command[tuple[Meta | None, bytes | None, str | None]]:
+        """A session's meta, the sealed agent field, and the name that replaced this one if it was regenerated."""
         key = self.key(name)
-        return self._command(("HMGET", key, "m", AGENT, "n"), _peeked, key)
+        return self._command(("HMGET", key, "m", AGENT, "n"), self._peeked, key)
 
-    def enlist(
-        self,
-        user: str,
-        name: str,
-        longest_us: int,
-        *,
-        most: int = 0,
-        refuse: bool = False,
-        missing: Sequence[str] = (),
-        oldest: Sequence[str] = (),
-    ) -> Command[Enlisted]:
-        """Note a name. With ``most`` sessions at most, ``oldest`` give way first, unless one more is to be refused."""
-        words = (name, longest_us, most, "refuse" if refuse else "evict", len(missing), *missing, *oldest)
-        return self._command(words, _enlisted, self.index_key(user), script=ENLIST)
+    def enlist(self, user: str, name: str, longest_us: int) -> Command[int]:
+        """Note a name for as long as its session may live."""
+        return self._command((name, longest_us), int, self.index_key(user), script=ENLIST)
 
     def delist(self, user: str, ended: Sequence[str], missing: Sequence[str] = ()) -> Command[int]:
         return self._command((len(ended), *ended, *missing), int, self.index_key(user), script=DELIST)
+
+    def delists(self, destroyed: Destroyed) -> list[Command[int]]:
+        """Take what ended off the indexes of those it belonged to."""
+        return [self.delist(user, [name]) for name, user in destroyed.sessions if user is not None]
 
     def names(self, user: str) -> Command[list[str]]:
         """All names in a user's index, those that end first in front."""
         index = self.index_key(user)
         return self._command(("ZRANGE", index, 0, -1), _names, index)
+
+    def _peeked(self, reply: list[bytes | None]) -> tuple[Meta | None, bytes | None, str | None]:
+        meta, agent, successor = reply
+        name = None if successor is None else self.name_of(successor.decode("utf-8", "surrogateescape"))
+        return (None if meta is None else parse_meta(meta)), agent, name
+
+    def _destroyed(self, reply: list[bytes]) -> Destroyed:
+        words = [word.decode("utf-8", "surrogateescape") for word in reply]
+        sessions = zip(map(self.name_of, words[1::2]), words[2::2], strict=True)
+        return Destroyed(words[0], tuple((name, user or None) for name, user in sessions))
 
 
 def _read(reply: list[Any]) -> Read:
@@ -211,21 +217,7 @@ def _read(reply: list[Any]) -> Read:
 
 def _status(reply: list[bytes]) -> Status:
     status = reply[0].decode()
-    return Status(status, int(reply[1]), int(reply[2])) if status == "live" else Status(status)
-
-
-def _ended(reply: list[bytes]) -> Destroyed:
-    user = reply[1].decode("utf-8", "surrogateescape") if len(reply) > 1 else ""
-    return Destroyed(reply[0].decode(), user or None)
-
-
-def _peeked(reply: list[bytes | None]) -> tuple[Meta | None, bytes | None, bool]:
-    meta, agent, successor = reply
-    return (None if meta is None else parse_meta(meta)), agent, successor is not None
-
-
-def _enlisted(reply: list[bytes]) -> Enlisted:
-    return Enlisted(reply[0] == b"noted", tuple(name.decode() for name in reply[1:]))
+    return Status(status, int(reply[1]), int(reply[2])) if len(reply) > 1 else Status(status)
 
 
 def _names(reply: list[bytes]) -> list[str]:

@@ -7,27 +7,28 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from redis_mw.flows import Flow, done
+from redis_mw.flows import Command, Failure, Flow, one, together
 from redis_mw.sessions import index
 from redis_mw.sessions.agent import Agent
 from redis_mw.sessions.changes import check_size, compare
 from redis_mw.sessions.commands import AGENT, Changes
 from redis_mw.sessions.ids import name_of
-from redis_mw.sessions.record import Away, Meta, Record, Saved, Written
+from redis_mw.sessions.record import Away, LimitReached, Meta, Record, Saved, Written
 from redis_mw.sessions.room import Room
-from redis_mw.sessions.store import Quota
 
 
 class Draft(msgspec.Struct, frozen=True):
     """``fields`` are the encoded values to be stored, ``own_idle_us`` a new lifetime of its own (None: as it was).
 
-    ``agent`` says who logs in, asked only then.
+    ``agent`` says who logs in, asked only then. ``afterwards`` gathers what takes off users' indexes the names that
+    are over by then; nobody need wait for it.
     """
 
     room: Room
     fields: Mapping[str, bytes]
     own_idle_us: int | None
     agent: Callable[[], Agent]
+    afterwards: list[Command[int]]
 
     def differs(self, record: Record) -> bool:
         """Whether anything has to be written so that ``record`` becomes this."""
@@ -40,14 +41,12 @@ class Draft(msgspec.Struct, frozen=True):
     def create(self, id: str, user: str | None) -> Flow[Record | Saved]:
         """Store it under a new id."""
         self.check()
-        quota = yield from self._quota(user, None)
-        if isinstance(quota, Away):
-            return quota
         birth = self.room.new_birth()
         changes = self._compared({}, birth, self.own_idle_us)
         if user is not None:
             changes = self._signed(changes, birth)
-        saved = yield from self.room.store.create(name_of(id), birth, changes, user, quota=quota)
+        name = name_of(id)
+        saved = yield from self._counted(self.room.store.create(name, birth, changes, user), user, name)
         return self._recorded(saved, Meta(birth, 0, 0, 0, 0, user), begins=True)
 
     def save(self, record: Record, *, keep_empty: bool) -> Flow[Record | Saved]:
@@ -61,18 +60,17 @@ class Draft(msgspec.Struct, frozen=True):
     def rename(self, record: Record, id: str, user: str | None, *, bind: bool, grace: bool) -> Flow[Record | Saved]:
         """Move ``record`` to a new id with the difference; ``bind`` makes it ``user``'s, or nobody's."""
         self.check()
-        quota = yield from self._quota(user if bind else None, record.name if user == record.meta.user else None)
-        if isinstance(quota, Away):
-            return quota
         changes = self._changes(record)
         if bind and user is not None:
             changes = self._signed(changes, record.meta.birth)
         word = ("-" if user is None else "+" + user) if bind else "="
         # An id that was logged in must not outlive the logout, not even for reading.
         grace = grace and word != "-"
-        saved = yield from self.room.store.regenerate(
-            record.name, name_of(id), changes, word, meta=record.meta, grace=grace, quota=quota
-        )
+        name = name_of(id)
+        writing = self.room.store.regenerate(record.name, name, changes, word, meta=record.meta, grace=grace)
+        saved = yield from self._counted(writing, user if bind else None, name, replaces=record.name)
+        if isinstance(saved, Written) and record.meta.user is not None:
+            self.afterwards.append(self.room.store.commands.delist(record.meta.user, [record.name]))
         return self._recorded(saved, msgspec.structs.replace(record.meta, user=user), begins=word[0] == "+")
 
     def _changes(self, record: Record) -> Changes:
@@ -90,11 +88,24 @@ class Draft(msgspec.Struct, frozen=True):
         sealed = self.room.store.codec.seal(self.agent().encode(), birth.encode(), AGENT)
         return Changes({**changes.put, AGENT: sealed}, changes.drop, changes.own_idle_us)
 
-    def _quota(self, user: str | None, replaces: str | None) -> Flow[Quota | Away | None]:
-        limit = self.room.max_sessions
+    def _counted(self, writing: Flow[Saved], user: str | None, name: str, replaces: str | None = None) -> Flow[Saved]:
+        """Do the ``writing``, which makes ``name`` a session of ``user``'s, within the number that they may have."""
+        room, limit = self.room, self.room.max_sessions
         if user is None or limit is None:
-            return done(None)
-        return index.quota(self.room.store, user, limit, refuse=self.room.refuse_more, replaces=replaces)
+            return (yield from writing)
+        if room.refuse_more:
+            full = yield from index.is_full(room.store, user, limit, replaces=replaces)
+            if isinstance(full, Away):
+                return full
+            if full:
+                return LimitReached(limit)
+        saved, names = yield from together(writing, one(room.store.commands.names(user)))
+        if not isinstance(saved, Written) or isinstance(names, Failure):
+            return saved
+        refused, delist = yield from index.keep_within(room.store, user, limit, name, names, refuse=room.refuse_more)
+        if delist is not None:
+            self.afterwards.append(delist)
+        return LimitReached(limit) if refused else saved
 
     def _recorded(self, saved: Saved, meta: Meta, *, begins: bool) -> Record | Saved:
         """The session as it now stands in Redis, if it was written."""

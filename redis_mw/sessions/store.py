@@ -4,28 +4,15 @@ Every flow ends with a value of ``record``; a Redis that is away is one of them 
 an outage means. Nothing here retries.
 """
 
-from typing import Any, cast
-
-import msgspec
+from collections.abc import Callable
 
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.events import EventName, Events
 from redis_mw.flows import Command, Failure, Flow, one, send
 from redis_mw.sessions.codec import Codec
-from redis_mw.sessions.commands import Changes, Commands, Read, Status
-from redis_mw.sessions.record import Absent, Away, Conflict, Ended, LimitReached, Loaded, Meta, Record, Saved, Written
+from redis_mw.sessions.commands import Changes, Commands, Destroyed, Read, Status
+from redis_mw.sessions.record import Absent, Away, Conflict, Ended, Loaded, Meta, Record, Saved, Written
 from redis_mw.sessions.values import DamagedValue
-
-
-class Quota(msgspec.Struct, frozen=True):
-    """How many sessions a user may have; ``missing`` are names in the index whose session was not found,
-    ``oldest`` the others, in the order in which they give way.
-    """
-
-    limit: int
-    refuse: bool
-    missing: tuple[str, ...] = ()
-    oldest: tuple[str, ...] = ()
 
 
 class Store:
@@ -66,12 +53,10 @@ class Store:
 
     # Writing
 
-    def create(
-        self, name: str, birth: str, changes: Changes, user: str | None, *, quota: Quota | None = None
-    ) -> Flow[Saved]:
+    def create(self, name: str, birth: str, changes: Changes, user: str | None) -> Flow[Saved]:
         """Store a new session; its user's index first, so that revoking can never miss it."""
         command = self.commands.create(name, birth, changes, user)
-        status = yield from self._enlisted(command, user, name, changes, quota)
+        status = yield from self._enlisted(lambda _: command, user, name, changes)
         return self._saved(status, name, "session.created")
 
     def save(self, name: str, changes: Changes, *, meta: Meta, end_if_empty: bool = False) -> Flow[Saved]:
@@ -79,21 +64,25 @@ class Store:
         command = self.commands.save(name, changes, end_if_empty=end_if_empty)
         # A longer life must be in the index too; it is noted there before it is granted.
         longer = meta.user if changes.own_idle_us else None
-        status = yield from self._enlisted(command, longer, name, changes, None)
+        status = yield from self._enlisted(lambda _: command, longer, name, changes)
         return self._saved(status, name, "session.saved")
 
-    def regenerate(
-        self, old: str, new: str, changes: Changes, user: str, *, meta: Meta, grace: bool, quota: Quota | None = None
-    ) -> Flow[Saved]:
+    def regenerate(self, old: str, new: str, changes: Changes, user: str, *, meta: Meta, grace: bool) -> Flow[Saved]:
         """Move a session to a new name with its changes; ``user`` is ``=``, ``-`` or ``+`` and the user to bind."""
         bound = user[1:] if user[:1] == "+" else meta.user if user == "=" else None
-        command = self.commands.regenerate(old, new, changes, user, grace=grace)
+
+        def command(noted_us: int) -> Command[Status]:
+            return self.commands.regenerate(old, new, changes, user, grace=grace, noted_us=noted_us)
+
         left_us = 0 if user[:1] == "+" else meta.deadline_us - meta.seen_us
-        status = yield from self._enlisted(command, bound, new, changes, quota, at_least_us=left_us)
+        status = yield from self._enlisted(command, bound, new, changes, at_least_us=left_us)
         return self._saved(status, new, "session.regenerated")
 
-    def destroy(self, name: str, *, user: str | None = None) -> Flow[bool | Away]:
-        """End a session; True if there was one. ``user`` is its user, if known, whose index then forgets it too."""
+    def destroy(self, name: str, *, user: str | None = None) -> Flow[Destroyed | Away]:
+        """End a session. ``user`` is its user, if known, whose index then forgets it in the same trip.
+
+        The ``sessions`` of the reply are those that an index may still name.
+        """
         if user is None:
             ended = yield from one(self.commands.destroy(name))
         else:
@@ -102,52 +91,32 @@ class Store:
             return away(ended)
         if ended.status == "ended":
             self.events.emit("session.revoked", outcome="ended", session=name[8:24])
-        return ended.status == "ended"
+        return Destroyed(ended.status, tuple(each for each in ended.sessions if each != (name, user)))
 
     def _enlisted(
         self,
-        write: Command[Status],
+        write: Callable[[int], Command[Status]],
         user: str | None,
         name: str,
         changes: Changes,
-        quota: Quota | None,
         at_least_us: int = 0,
-    ) -> Flow[Status | LimitReached | Failure]:
-        """Note ``name`` in the user's index and do ``write``: in one trip, unless the index may refuse or evict."""
+    ) -> Flow[Status | Failure]:
+        """Note ``name`` in the user's index and do ``write`` in the same trip; it is told for how long it is noted."""
         if user is None:
-            return (yield from one(write))
+            return (yield from one(write(0)))
         longest_us = max(self.longest_us, changes.own_idle_us or 0, at_least_us)
-        if quota is None:
-            noted, status = yield from send(self.commands.enlist(user, name, longest_us), write)
+        while True:
+            noted, status = yield from send(self.commands.enlist(user, name, longest_us), write(longest_us))
             if isinstance(noted, Failure) and isinstance(status, Status) and status.status == "live":
                 # Written but not in the index (two servers of a cluster): a session that nobody could revoke.
                 _ = yield from one(self.commands.destroy(name))
                 return noted
-            return status
-        noted = yield from one(
-            self.commands.enlist(
-                user,
-                name,
-                longest_us,
-                most=quota.limit,
-                refuse=quota.refuse,
-                missing=quota.missing,
-                oldest=quota.oldest,
-            )
-        )
-        if isinstance(noted, Failure):
-            return noted
-        if not noted.noted:
-            return LimitReached(quota.limit)
-        evictions: list[Command[Any]] = [self.commands.destroy(evicted, user=user) for evicted in noted.evicted]
-        for evicted in noted.evicted:
-            self.events.emit("session.revoked", outcome="evicted", session=evicted[8:24])
-        replies = yield from send(*evictions, cast(Command[Any], write))
-        return cast("Status | Failure", replies[-1])
+            if isinstance(status, Failure) or status.status != "longer":
+                return status
+            # Another request gave it a longer life after it was read; each turn of this needs one more such request.
+            longest_us = status.deadline_us - status.now_us
 
-    def _saved(self, status: Status | LimitReached | Failure, name: str, event: EventName) -> Saved:
-        if isinstance(status, LimitReached):
-            return status
+    def _saved(self, status: Status | Failure, name: str, event: EventName) -> Saved:
         if isinstance(status, Failure):
             return away(status)
         if status.status == "ended":

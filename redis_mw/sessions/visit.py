@@ -11,9 +11,10 @@ from typing import Any, Literal, TypeAlias, cast
 import msgspec
 
 from redis_mw.errors import SessionClosed, SessionUnavailable
-from redis_mw.flows import Flow, done, one, together
+from redis_mw.flows import Command, Flow, done, send, together
 from redis_mw.sessions.agent import Agent
 from redis_mw.sessions.changes import encoded
+from redis_mw.sessions.commands import Destroyed
 from redis_mw.sessions.draft import Draft
 from redis_mw.sessions.ids import name_of
 from redis_mw.sessions.record import Away, Conflict, Ended, LimitReached, Loaded, Record, Saved, Written
@@ -221,7 +222,12 @@ class Visit:
                 return Closed("unchanged")
             data = self.initial
         fields = self._encoded(data)
-        closed = yield from self._close(data, fields, keep_empty)
+        afterwards: list[Command[int]] = []
+        closed = yield from self._close(
+            data, Draft(self.room, fields, self.own_idle_us, self.agent, afterwards), keep_empty
+        )
+        if afterwards:
+            closed = msgspec.structs.replace(closed, after=lambda: send(*afterwards))
         if closed.outcome not in ("away", "refused"):
             self._settled = self._taken_along(fields)
         if closed.outcome == "conflict":
@@ -254,9 +260,8 @@ class Visit:
     def _marked(self) -> bool:
         return self.logging_in is not None or self.regenerating or self.own_idle_us is not None
 
-    def _close(self, data: Mapping[str, object], fields: Mapping[str, bytes], keep_empty: bool) -> Flow[Closed]:
+    def _close(self, data: Mapping[str, object], draft: Draft, keep_empty: bool) -> Flow[Closed]:
         user, bind = self._binding(data)
-        draft = Draft(self.room, fields, self.own_idle_us, self.agent)
         record = self.record
         if record is None:
             return (yield from self._begin(draft, data, user if bind else None, keep_empty))
@@ -281,7 +286,7 @@ class Visit:
 
     def _begin(self, draft: Draft, data: Mapping[str, object], user: str | None, keep_empty: bool) -> Flow[Closed]:
         """Nothing is stored yet, or the old session was ended: end that one and create a new one, as far as needed."""
-        ending: Flow[bool | Away] = done(False)
+        ending: Flow[Destroyed | Away] = done(Destroyed("gone"))
         if self._ending is not None:
             ending = self.room.store.destroy(name_of(self._ending), user=self._ending_user)
         creating: Flow[Record | Saved | None] = done(None)
@@ -292,6 +297,7 @@ class Visit:
         ended, saved = yield from together(ending, creating)
         if isinstance(ended, Away):
             return Closed("away", ended)
+        draft.afterwards.extend(self.room.store.commands.delists(ended))
         if self._ending is not None:
             self._ending, self._ending_user, self.cookie = None, None, Withdraw()
             if saved is None:
@@ -302,23 +308,19 @@ class Visit:
         self, draft: Draft, data: Mapping[str, object], record: Record, user: str | None, bind: bool
     ) -> Flow[Closed]:
         """Move the session to a new id, with a new user or the same."""
-        id, before = self.foretell(), record.meta.user
+        id = self.foretell()
         saved = yield from draft.rename(record, id, user, bind=bind, grace=self.grace)
         if isinstance(saved, Conflict) and bind and user is not None:
             # Somebody ended or moved the session while this request logged in (a form sent twice): the one who has
             # just proved who they are gets a session of their own. What the other one held goes along only if it was
             # moved, not ended, and was nobody else's.
-            if saved.reason != "old" or before not in (None, user):
+            if saved.reason != "old" or record.meta.user not in (None, user):
                 self._left_behind = record.fields
                 draft = msgspec.structs.replace(draft, fields=self._taken_along(dict(draft.fields)))
             self.record, self.id, self._next_id = None, id, None
             return (yield from self._begin(draft, data, user, False))
         self.id = id if isinstance(saved, Record) else self.id
-        closed = self._closed(saved, "regenerated", data)
-        if isinstance(saved, Record) and before is not None:
-            delist = self.room.store.commands.delist(before, [record.name])
-            return msgspec.structs.replace(closed, after=lambda: one(delist))
-        return closed
+        return self._closed(saved, "regenerated", data)
 
     def _closed(self, saved: Record | Saved, outcome: Wrote, data: Mapping[str, object]) -> Closed:
         """Take over what was written of ``data``, so that the visit can go on and be closed again."""

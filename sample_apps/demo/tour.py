@@ -7,6 +7,7 @@ looked at under the next one, since all shops share one session.
 import signal
 from collections.abc import Callable, Sequence
 from functools import partial
+from statistics import median_low
 
 from sample_apps.demo.guide import SAMPLES, Guide, eventually, products, times, who
 from sample_apps.demo.listener import last_message
@@ -101,9 +102,13 @@ def forged_cookies(guide: Guide) -> None:
     retouched = good[:-1] + ("A" if good[-1] != "A" else "B")
     forged = [retouched, good.partition(".")[0], "x" * 91, "x" * 3000, "a.b.c", "%00"]
     for shop in guide.shops:
-        stored, scripts = guide.stored(), guide.scripts()
-        things = sum(Visitor(cookie=cookie).get(f"{shop.url}/cart").data["things"] for cookie in forged)
-        seen = f"{things} things, {len(guide.stored() - stored)} keys, {guide.scripts() - scripts} scripts"
+        stored, things, scripts = guide.stored(), 0, []
+        for _ in range(SAMPLES):
+            before = guide.scripts()
+            things += sum(Visitor(cookie=cookie).get(f"{shop.url}/cart").data["things"] for cookie in forged)
+            scripts.append(guide.scripts() - before)
+        # What follows an earlier response is outvoted.
+        seen = f"{things} things, {len(guide.stored() - stored)} keys, {median_low(scripts)} scripts"
         guide.row(shop, f"look with {len(forged)} forged cookies", f"0 things, 0 keys, {len(forged)} scripts", seen)
 
 

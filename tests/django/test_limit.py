@@ -3,11 +3,14 @@
 from typing import Any
 
 import pytest
+from by_hand import until
 from django.test import AsyncClient, Client
+from redis import Redis
 
 from redis_mw.errors import SessionLimitReached
 from redis_mw.settings import Settings, replace
 from redis_mw_django import mw
+from redis_mw_django.application import application
 from redis_mw_django.sessions import SessionStore
 
 PATHS = ["/bind/?user=7", "/abind/?user=7", "/bind_and_save/?user=7", "/abind_and_save/?user=7"]
@@ -46,6 +49,28 @@ def test_a_visitor_whose_login_is_refused_keeps_the_session_of_before() -> None:
     assert refused(client.get("/bind/?user=7"))
     assert client.get("/read/").json() == {"x": "1"}
     assert client.get("/about/").json()["user_id"] is None
+
+
+def test_whoever_was_logged_out_unread_may_log_in_again_at_once(settings: Any) -> None:
+    client = Client()
+    for path in ("/bind/?user=8", "/flush/", "/bind/?user=8"):
+        assert client.get(path).status_code == 200
+    key = client.cookies["sessionid"].value.partition(".")[0]
+    SessionStore().delete(key)
+    assert Client().get("/bind/?user=8").status_code == 200
+
+
+@pytest.mark.parametrize("how", ["flush", "delete"])
+def test_ending_an_unread_session_takes_it_off_the_users_index_in_the_background(how: str) -> None:
+    session = SessionStore()
+    session.login("8")
+    session.save()
+    ending = SessionStore(session.session_key)
+    ending.flush() if how == "flush" else ending.delete()
+    assert isinstance(application().settings.url, str)
+    with Redis.from_url(application().settings.url) as server:
+        index = application().room.store.commands.index_key("8")
+        until(lambda: not server.exists(index), "the index is empty")
 
 
 def test_a_browser_gets_it_as_text() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from by_hand import until
 from django.test import AsyncClient, Client
 
 from redis_mw.engine.embedded import start_embedded
@@ -150,9 +151,15 @@ def own_server(settings: Any, redis_mw_settings: Settings) -> Iterator[Any]:
     server.stop()
 
 
-def test_a_killed_server_is_an_outage_and_another_session_is_not_begun(own_server: Any) -> None:
+def started() -> Client:
+    """A browser with a session, however long the machine stood still while it got it."""
     client = Client()
-    _ = client.get("/write/?x=1")
+    until(lambda: client.get("/write/?x=1").status_code == 200, "a session can be stored")
+    return client
+
+
+def test_a_killed_server_is_an_outage_and_another_session_is_not_begun(own_server: Any) -> None:
+    client = started()
     own_server.stop()
     for path in ("/read/", "/write/?x=2"):
         response = client.get(path)
@@ -163,8 +170,7 @@ def test_a_killed_server_is_an_outage_and_another_session_is_not_begun(own_serve
 
 
 def test_a_frozen_server_is_an_outage_until_it_thaws(own_server: Any) -> None:
-    client = Client()
-    _ = client.get("/write/?x=1")
+    client = started()
     os.kill(own_server.pid, signal.SIGSTOP)
     try:
         response = client.get("/read/")

@@ -1,7 +1,8 @@
 """The breaker, with a clock made of numbers."""
 
 import pytest
-from hypothesis import given, settings
+from examples import scaled
+from hypothesis import given
 from hypothesis import strategies as st
 
 from redis_mw.engine.breaker import FIRST_S, JITTER, LONGEST_S, Breaker
@@ -188,7 +189,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@scaled(3)
 @given(steps, st.floats(0, 0.999))
 def test_whatever_happens_an_open_breaker_is_always_going_to_be_probed(
     script: list[tuple[str, float, bool]], luck: float

@@ -59,7 +59,7 @@ def make_app(redis_mw_settings: Settings) -> Iterator[MakeApp]:
     def make(*, config: dict[str, Any] | None = None, settings: dict[str, Any] | None = None, **sessions: Any) -> Flask:
         app = Flask("shop")
         app.config.update({"SECRET_KEY": SECRET, **(config or {})})
-        changes = {"secret": "", "sessions": Sessions(**sessions), **(settings or {})}
+        changes = {"secret": "", "sessions": Sessions(**{"patience": 10.0, **sessions}), **(settings or {})}
         _ = RedisExtension(app, replace(redis_mw_settings, **changes))
         add_views(app)
         made.append(app)

@@ -252,6 +252,6 @@ def test_a_host_that_flask_does_not_trust_is_still_a_400(make_app):
 
 
 def test_settings_of_the_tree_are_those_of_the_face(make_app):
-    app = make_app(idle=60)
+    app = make_app(idle=60, patience=2)
     with app.app_context():
-        assert mw.settings.sessions == Sessions(idle=60)
+        assert mw.settings.sessions == Sessions(idle=60, patience=2)

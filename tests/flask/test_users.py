@@ -1,6 +1,7 @@
 """Who is logged in: login, logout, regeneration, a user's list of sessions, and Flask-Login's own key."""
 
 import pytest
+from by_hand import until
 from flask import session
 from werkzeug.exceptions import Conflict
 
@@ -141,6 +142,38 @@ def test_a_visitor_whose_login_is_refused_keeps_the_session_of_before(make_app):
     response = second.get("/login/2", headers={"Accept": "text/html"})
     assert (response.status_code, response.mimetype) == (409, "text/plain")
     assert id_of(second) == before and second.get("/read").json == {"a": "1"} and who(second) is None
+
+
+def test_a_session_that_was_ended_unread_is_in_nobodys_way(make_app):
+    evicting = make_app(max_sessions=2)
+    first, second = evicting.test_client(), evicting.test_client()
+    for client, path in [(first, "/login/1"), (second, "/login/1"), (second, "/logout"), (second, "/login/1")]:
+        assert client.get(path).status_code == 200
+    assert (who(first), who(second)) == ("1", "1")
+
+    client = make_app(max_sessions=1, on_max="refuse").test_client()
+    for path in ("/login/2", "/logout", "/login/2"):
+        assert client.get(path).status_code == 200
+
+
+def test_one_view_may_log_out_and_in_again(make_app):
+    app = make_app(max_sessions=1, on_max="refuse")
+
+    @app.get("/anew")
+    def anew():
+        session.logout()
+        session.login(2)
+        return "in"
+
+    client = app.test_client()
+    client.get("/login/2")
+    assert client.get("/anew").status_code == 200 and who(client) == "2"
+
+
+def test_logging_out_unread_leaves_the_users_index_in_the_background(app, client, keys):
+    client.get("/login/7")
+    client.get("/logout")
+    until(lambda: keys() == [], "the index is empty")
 
 
 @pytest.mark.parametrize("handled", [409, Conflict, SessionLimitReached, TooManySessions, RedisMWError])

@@ -7,9 +7,9 @@ import pytest
 
 from redis_mw import Limit, RedisMW, Settings, Strikes
 from redis_mw.limits import denials, direct
+from redis_mw.limits.asks import Ask
 from redis_mw.limits.caller import Caller
 from redis_mw.limits.denials import Denials
-from redis_mw.limits.ledger import Ask
 from redis_mw.limits.quota import quota_of
 from redis_mw.limits.room import Room
 from redis_mw.limits.tally import Tally

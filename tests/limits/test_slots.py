@@ -9,13 +9,13 @@ from redis_mw import Limit, RedisMW, Settings
 from redis_mw.errors import RedisUnavailable
 from redis_mw.flows import Batch, Wait
 from redis_mw.limits import direct, slots
+from redis_mw.limits.asks import Answer, Ask, Taken
 from redis_mw.limits.commands import Commands
-from redis_mw.limits.ledger import Answer, Ask
 from redis_mw.limits.quota import SLOT_US, quota_of
 from redis_mw.limits.room import Room
 from redis_mw.limits.slots import Slots
 from redis_mw.limits.stock import Stock
-from redis_mw.limits.verdict import Taken, Verdict
+from redis_mw.limits.verdict import Verdict
 
 IN_FLIGHT = quota_of(Limit("3 in flight"), "")
 

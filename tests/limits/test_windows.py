@@ -14,8 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redis_mw import Limit, Strikes
+from redis_mw.limits.asks import Ask
 from redis_mw.limits.check import verdict_of
-from redis_mw.limits.ledger import Ask, Ledger, window_begins, window_of
+from redis_mw.limits.counts import window_begins, window_of
+from redis_mw.limits.ledger import Ledger
 from redis_mw.limits.quota import Quota, quota_of
 from redis_mw.limits.stock import Stock
 

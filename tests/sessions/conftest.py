@@ -47,7 +47,7 @@ def make_room(redis_mw_settings: Settings, heard: list[Event]) -> Callable[..., 
     """Makes a room of the test's own prefix; keyword arguments are those of ``Sessions``."""
 
     def make(*, lifetime_us: int | None = None, user_of: Any = None, **sessions: Any) -> Room:
-        settings = replace(redis_mw_settings, sessions=Sessions(**sessions))
+        settings = replace(redis_mw_settings, sessions=Sessions(**{"patience": 10.0, **sessions}))
         assert settings.sessions is not None
         events = Events([heard.append], lambda: 0.0)
         return furnish(settings, settings.sessions, [SECRET], events, lifetime_us=lifetime_us, user_of=user_of)

@@ -105,12 +105,18 @@ class Model:
         return "live"
 
     def regenerate(
-        self, old: str, new: str, put: dict[str, bytes], drop: list[str], own_idle: int | None, user: str, grace: bool
+        self,
+        old: str,
+        new: str,
+        put: dict[str, bytes],
+        drop: list[str],
+        own_idle: int | None,
+        user: str,
+        grace: bool,
+        noted: int,
     ) -> str:
         if (status := self.writable(old)) != "live":
             return status
-        if new in self.sessions:
-            return "taken"
         before = self.sessions[old]
         after = replace(before, fields=dict(before.fields))
         if user[0] == "+":
@@ -120,6 +126,10 @@ class Model:
         else:
             after.user = "" if user == "-" else after.user
             self._extend(after, own_idle)
+        if noted and after.deadline - self.now > noted:
+            return "longer"
+        if new in self.sessions:
+            return "taken"
         self._write(after, put, drop)
         self.sessions[new] = after
         if grace:
@@ -128,40 +138,27 @@ class Model:
             del self.sessions[old]
         return "live"
 
-    def destroy(self, name: str, user: str | None) -> str:
+    def destroy(self, name: str, user: str | None, spare: str | None) -> tuple[str, list[tuple[str, str | None]]]:
         session = self.sessions.get(name)
         if session is None:
-            return "gone"
+            return "gone", []
         if user is not None and session.user != user:
-            return "other"
+            return "other", []
+        went: list[tuple[str, str | None]] = []
         while session is not None and (user is None or session.user == user):
             del self.sessions[name]
-            if session.successor is None:
+            went.append((name, session.user or None))
+            if session.successor in (None, spare):
                 break
             name, session = session.successor, self.sessions.get(session.successor)
-        return "ended"
+        return "ended", went
 
-    def enlist(
-        self, user: str, name: str, most: int, refuse: bool, missing: list[str], oldest: list[str], ties: list[str]
-    ) -> tuple[bool, list[str]]:
-        """``ties`` is the order of the index, for names that were noted at the same time of the model's clock."""
+    def enlist(self, user: str, name: str) -> None:
         index = self.index.setdefault(user, {})
         for each in [each for each, (deadline, _) in index.items() if deadline < self.now]:
             del index[each]
-        for each in missing:
-            if each in index and self.now - index[each][1] > MINUTE:
-                del index[each]
-        evicted: list[str] = []
-        if most and name not in index and (surplus := len(index) - most + 1) > 0:
-            if refuse:
-                return False, []
-            by_deadline = sorted(index, key=lambda each: (*index[each], ties.index(each)))
-            evicted = [each for each in dict.fromkeys([*oldest, *by_deadline]) if each in index][:surplus]
-            for each in evicted:
-                del index[each]
         noted = (self.now + LONGEST + MINUTE, self.now)
         index[name] = max(index.get(name, noted), noted)
-        return True, evicted
 
     def _extend(self, session: Stored, own_idle: int | None) -> None:
         if own_idle is not None:
@@ -250,33 +247,35 @@ class Scripts(RuleBasedStateMachine):
         assert status.status == self.model.save(name, put, drop, own_idle, end)
 
     @rule(slot=st.sampled_from([0, 3]), pair=st.permutations([0, 1, 2]), put=values, own_idle=own,
-          user=st.sampled_from(["=", "-", "+42", "+a|b"]), grace=st.booleans())  # fmt: skip
+          user=st.sampled_from(["=", "-", "+42", "+a|b"]), grace=st.booleans(),
+          noted=st.sampled_from([0, LONGEST + MINUTE, 300 * MINUTE]))  # fmt: skip
     def regenerate(
-        self, slot: int, pair: list[int], put: dict[str, bytes], own_idle: int | None, user: str, grace: bool
+        self,
+        slot: int,
+        pair: list[int],
+        put: dict[str, bytes],
+        own_idle: int | None,
+        user: str,
+        grace: bool,
+        noted: int,
     ) -> None:
         old, new = NAMES[slot + pair[0]], NAMES[slot + pair[1]]
         drop = [each for each in (".z",) if each not in put]
-        status = self.run(self.commands.regenerate(old, new, Changes(put, drop, own_idle), user, grace=grace))
-        assert status.status == self.model.regenerate(old, new, put, drop, own_idle, user, grace)
+        changes = Changes(put, drop, own_idle)
+        status = self.run(self.commands.regenerate(old, new, changes, user, grace=grace, noted_us=noted))
+        assert status.status == self.model.regenerate(old, new, put, drop, own_idle, user, grace, noted)
+        if status.status == "longer":
+            assert status.deadline_us - status.now_us > noted
 
-    @rule(name=names, user=st.sampled_from([None, None, "42", "a|b"]))
-    def destroy(self, name: str, user: str | None) -> None:
-        assert self.run(self.commands.destroy(name, user=user)).status == self.model.destroy(name, user)
+    @rule(name=names, user=st.sampled_from([None, None, "42", "a|b"]), spare=st.sampled_from([None, *NAMES]))
+    def destroy(self, name: str, user: str | None, spare: str | None) -> None:
+        destroyed = self.run(self.commands.destroy(name, user=user, spare=spare))
+        assert (destroyed.status, list(destroyed.sessions)) == self.model.destroy(name, user, spare)
 
-    @rule(
-        user=st.sampled_from(["42", "a|b"]),
-        name=names,
-        most=st.integers(0, 3),
-        refuse=st.booleans(),
-        missing=st.lists(names, max_size=2, unique=True),
-        oldest=st.lists(names, max_size=2, unique=True),
-    )
-    def enlist(self, user: str, name: str, most: int, refuse: bool, missing: list[str], oldest: list[str]) -> None:
-        command = self.commands.enlist(user, name, LONGEST, most=most, refuse=refuse, missing=missing, oldest=oldest)
-        ties = [each.decode() for each in self.client.zrange(self.commands.index_key(user), 0, -1)]
-        reply = self.run(command)
-        expected = self.model.enlist(user, name, most, refuse, missing, oldest, ties)
-        assert (reply.noted, list(reply.evicted)) == expected
+    @rule(user=st.sampled_from(["42", "a|b"]), name=names)
+    def enlist(self, user: str, name: str) -> None:
+        self.model.enlist(user, name)
+        assert self.run(self.commands.enlist(user, name, LONGEST)) == 1
 
     @precondition(lambda self: any(self.model.index.values()))
     @rule(user=st.sampled_from(["42", "a|b"]), ended=st.lists(names, max_size=2, unique=True),
@@ -305,6 +304,13 @@ class Scripts(RuleBasedStateMachine):
             assert near(int(seen) - int(created), expected.seen - expected.created)
             assert near(int(deadline) - int(seen), expected.deadline - expected.seen)
             assert near(self.client.pttl(key) * 1000, expected.expires - self.model.now)
+
+    @invariant()
+    def what_is_noted_is_what_the_model_says(self) -> None:
+        for user in ("42", "a|b"):
+            stored = self.client.zrange(self.commands.index_key(user), 0, -1)
+            expected = {name for name, (deadline, _) in self.model.index.get(user, {}).items()}
+            assert {name.decode() for name in stored} == expected
 
     @invariant()
     def nothing_lives_for_ever(self) -> None:

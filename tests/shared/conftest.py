@@ -1,15 +1,18 @@
 """One small application under Flask, Django and Starlette, and a browser that visits them with one cookie."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from http.cookies import SimpleCookie
-from typing import Any
+from typing import Any, NamedTuple
+from wsgiref.util import setup_testing_defaults
 
 import django
 import flask
 import pytest
 from django.conf import settings as django_settings
+from django.core.handlers.wsgi import WSGIHandler
 from django.http import HttpRequest, JsonResponse
 from django.test import Client, override_settings
 from django.urls import path
@@ -110,6 +113,62 @@ def browser(redis_mw_settings: Settings) -> Iterator[Browser]:
 
         yield Browser({"flask": visit_flask, "django": visit_django, "starlette": visit_starlette})
     app.extensions["redis_mw"].mw.close()
+
+
+class Raw(NamedTuple):
+    """An answer as it left the application."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+@pytest.fixture
+def raw(redis_mw_settings: Settings) -> Iterator[Callable[[str, str, list[bytes]], Raw]]:
+    """``raw(framework, url, cookie_fields)`` asks as a server does, with no client that would mend the fields."""
+    settings = replace(redis_mw_settings, sessions=Sessions(cookie=Cookie(name=COOKIE)))
+    app, starlette_app = under_flask(settings), under_starlette(settings)
+    with asyncio.Runner() as runner, under_django(settings):
+        applications = {"flask": app.wsgi_app, "django": WSGIHandler()}
+
+        def ask(framework: str, url: str, cookies: list[bytes]) -> Raw:
+            if framework == "starlette":
+                return runner.run(ask_asgi(starlette_app, url, cookies))
+            return ask_wsgi(applications[framework], url, cookies)
+
+        yield ask
+    app.extensions["redis_mw"].mw.close()
+
+
+def ask_wsgi(application: Any, url: str, cookies: list[bytes]) -> Raw:
+    environ: dict[str, Any] = {"PATH_INFO": url, "HTTP_HOST": "testserver"}
+    if cookies:
+        environ["HTTP_COOKIE"] = b"; ".join(cookies).decode("latin-1")
+    setup_testing_defaults(environ)
+    begun: list[tuple[str, list[tuple[str, str]]]] = []
+    body = application(environ, lambda status, headers, error=None: begun.append((status, headers)))
+    try:
+        content = b"".join(body)
+    finally:
+        getattr(body, "close", lambda: None)()
+    status, headers = begun[-1]
+    return Raw(int(status[:3]), headers, content)
+
+
+async def ask_asgi(application: Any, url: str, cookies: list[bytes]) -> Raw:
+    scope = {"type": "http", "method": "GET", "path": url, "query_string": b"", "scheme": "http"}
+    headers = [(b"host", b"testserver"), *((b"cookie", each) for each in cookies)]
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await application({**scope, "headers": headers}, receive, send)
+    given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in sent[0]["headers"]]
+    return Raw(sent[0]["status"], given, b"".join(message["body"] for message in sent[1:]))
 
 
 def under_flask(settings: Settings) -> flask.Flask:

@@ -150,24 +150,27 @@ def test_a_flow_cancelled_before_it_had_a_connection_sends_only_its_undo(on_loop
     on_loop(main)
 
 
-def test_the_undo_of_a_group_leaves_as_one_batch(on_loop: OnLoop, server: EmbeddedServer) -> None:
+def test_the_undo_of_a_group_leaves_as_one_batch(on_loop: OnLoop, link: Lines) -> None:
     async def main() -> None:
         sent: list[tuple[tuple[Argument, ...], ...]] = []
 
         def flow(number: int) -> Flow[None]:
             try:
-                _ = yield from one(command("BLPOP", "nothing", 0.05))
+                _ = yield from one(command("PING"))
             except asyncio.CancelledError:
                 _ = yield from one(command("ECHO", number))
                 raise
 
-        async with driver_to(server.url) as driver:
+        async with link() as line:
+            driver = driver_to(line.url)
             _ = await driver.run(one(command("PING")))
             stop = trips.observe(lambda _server, words, detached: sent.append(words) if detached else None)
+            line.connections[0].hold()
             task = asyncio.create_task(driver.run(together(flow(1), flow(2))))
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0)
             _ = task.cancel()
             _ = await asyncio.wait({task})
+            line.connections[0].release()
             await driver.aclose()
             stop()
         assert sent == [(("ECHO", 1), ("ECHO", 2))]

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from examples import scaled
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from redis_mw.engine.aio.lane import opened
@@ -55,7 +56,7 @@ BATCHES = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@scaled(0.1, HealthCheck.function_scoped_fixture)
 @given(tasks=BATCHES)
 def test_every_batch_of_every_task_gets_its_own_replies(
     tasks: list[list[list[int]]], on_loop: Callable[..., None], server: EmbeddedServer
@@ -151,7 +152,7 @@ def test_replies_that_came_in_time_are_kept_when_the_rest_of_their_batch_is_over
 ) -> None:
     async def main() -> None:
         wire = await wire_to(server.url)
-        batch = exchange(("ECHO", "first"), ("BLPOP", "no such list", 1), ("ECHO", "last"), patience=0.1)
+        batch = exchange(("ECHO", "first"), ("BLPOP", "no such list", 20), ("ECHO", "last"), patience=1.0)
         wire.send(batch)
         first, second, last = await batch.settled()
         assert first == b"first"
@@ -177,7 +178,7 @@ def test_a_silent_wire_takes_nothing_new_but_ends_only_when_nobody_is_within_his
             wire = Wire(loop, on_overdue=lambda _: order.append("overdue"), on_end=on_end)
             await wire_to(line.url, wire)
             line.connections[0].hold()
-            hasty, patient = exchange(("ECHO", 1), patience=0.05), exchange(("ECHO", 2), patience=0.8)
+            hasty, patient = exchange(("ECHO", 1), patience=0.05), exchange(("ECHO", 2), patience=1.5)
             wire.send(hasty)
             wire.send(patient)
             _ = await hasty.settled()

@@ -1,0 +1,130 @@
+"""What is kept of a response: which ones, which of their fields, how much of their body, and in which bytes.
+
+A response is stored under the key of its request and given to whoever repeats that, so nothing of it may belong to
+one delivery only (hop-by-hop fields, dates, limits) or hand out what a client must be given once (cookies).
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+VERSION = b"\x01"
+"""The first byte of what is stored; another one is not ours to read."""
+
+TRANSIENT = frozenset({408, 409, 425, 429})
+"""Refusals that say "not now": to ask again is what they are for, so they are never stored."""
+
+NEVER = frozenset(
+    {
+        # Belong to one connection (RFC 9110 section 7.6.1, and what RFC 9112 and proxies add).
+        *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
+        *("proxy-authenticate", "proxy-authentication-info"),
+        # Belong to one delivery: whoever sends the replay says these anew.
+        *("date", "content-length", "idempotency-replayed"),
+        # Would hand a session, or its end, to whoever asks later.
+        *("set-cookie", "set-cookie2"),
+    }
+)
+LIMITS = ("ratelimit", "x-ratelimit", "x-rate-limit")
+"""How the names of fields begin that tell of rate limits, which go on while a stored response does not change."""
+
+RETRY_AFTER = frozenset({413, 503})
+"""Statuses to which Retry-After belongs (RFC 9110 section 10.2.3), beside redirections; elsewhere it is a limit's."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A response as it is replayed; a ``body`` of None was not kept, only that there was such a response."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = b""
+
+
+def is_stored(status: int, *, store_5xx: bool) -> bool:
+    """Whether a response of this status is what every repeat gets; otherwise a repeat runs again.
+
+    2xx to 4xx but for ``TRANSIENT``. 401 and 403 are answers like any other: new credentials are another caller, who
+    does not meet them. 5xx only where the settings say so.
+    """
+    return (200 <= status < 500 and status not in TRANSIENT) or (store_5xx and 500 <= status < 600)
+
+
+def stored_fields(status: int, headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """The fields of a response that are kept, in their order."""
+    fields = tuple(headers)
+    listed = {
+        option.strip(" \t").lower()
+        for name, value in fields
+        if name.lower() == "connection"
+        for option in value.split(",")
+    }
+    return tuple(field for field in fields if _kept(field[0].lower(), status, listed))
+
+
+def _kept(name: str, status: int, listed: set[str]) -> bool:
+    if name == "retry-after":
+        return status in RETRY_AFTER or 300 <= status < 400
+    return name not in NEVER and name not in listed and not name.startswith(LIMITS)
+
+
+def stored(status: int, headers: Iterable[tuple[str, str]], body: bytes | None) -> Stored:
+    """A response as it is kept. Without its body only the way to what was made is left of its fields."""
+    fields = stored_fields(status, headers)
+    if body is None:
+        fields = tuple(field for field in fields if field[0].lower() == "location")
+    return Stored(status, fields, body)
+
+
+def encode(response: Stored) -> bytes:
+    """The bytes that are stored. Text is kept as it is, lone surrogates too: a run that is over must never fail."""
+    pairs = [(_bytes(name), _bytes(value)) for name, value in response.headers]
+    return VERSION + msgspec.msgpack.encode((response.status, pairs, response.body))
+
+
+def decode(data: bytes) -> Stored | None:
+    """What ``encode`` was given, None for anything else."""
+    if data[:1] != VERSION:
+        return None
+    try:
+        status, pairs, body = _DECODER.decode(memoryview(data)[1:])
+        headers = tuple((_text(name), _text(value)) for name, value in pairs)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return Stored(status, headers, body) if 200 <= status < 600 else None
+
+
+_DECODER = msgspec.msgpack.Decoder(tuple[int, list[tuple[bytes, bytes]], bytes | None])
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+class Recorder:
+    """The body of a response on its way, up to so many bytes; what is larger is not kept."""
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self._chunks: list[bytes] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the body is too large to be kept, so that nothing more need be added."""
+        return self._left < 0
+
+    def add(self, chunk: bytes) -> None:
+        """The next part of the body."""
+        self._left -= len(chunk)
+        if self._left < 0:
+            self._chunks.clear()
+        else:
+            self._chunks.append(chunk)
+
+    @property
+    def body(self) -> bytes | None:
+        """The whole body, None if it was too large."""
+        return None if self._left < 0 else b"".join(self._chunks)

@@ -1,0 +1,83 @@
+"""The idempotency of one application: what the settings say, and which claims this process holds; made once."""
+
+import itertools
+import os
+import secrets as randomness
+from math import ceil
+
+from redis_mw.errors import PolicyError
+from redis_mw.events import Events
+from redis_mw.flows import Flow
+from redis_mw.idempotency.commands import Commands, Terms
+from redis_mw.idempotency.entry import Entry
+from redis_mw.idempotency.leases import Leases
+from redis_mw.idempotency.scope import Names
+from redis_mw.settings import Idempotency, Idempotent, Settings, microseconds
+
+
+class Memory:
+    """What one process knows; a forked child begins with nothing: its parent's requests are not its own."""
+
+    def __init__(self, leases: Leases) -> None:
+        self.pid = os.getpid()
+        self.leases = leases
+        self._ids = itertools.count()
+        self._own = randomness.token_hex(8)
+
+    def new_owner(self) -> str:
+        """Who runs one request; nobody else is called that, here or elsewhere. It is no secret."""
+        return f"{self._own}{next(self._ids):x}"
+
+
+class Room:
+    """The idempotency feature, configured."""
+
+    def __init__(self, settings: Settings, own: Idempotency, events: Events, *, secret: str | bytes = "") -> None:
+        lease_us, ttl_us = microseconds(own.lease), microseconds(own.ttl)
+        terms = Terms(ceil(ttl_us / 1000), lease_us, own.dead)
+        self.commands = Commands(settings.prefix, terms, microseconds(own.patience))
+        self.names = Names(secret)
+        self.events = events
+        self.header = own.header
+        self.max_body = own.max_body
+        self.max_response = own.max_response
+        self.store_5xx = own.store_5xx
+        self.open_on_outage = own.on_outage == "open"
+        self._has_secret = bool(secret)
+        self._every_us, self._most = lease_us // 3, ceil(3 * ttl_us / lease_us)
+        self._memory = self._remembering()
+
+    @property
+    def memory(self) -> Memory:
+        """What this process knows."""
+        memory = self._memory
+        if memory.pid != os.getpid():
+            memory = self._memory = self._remembering()
+        return memory
+
+    def entry(self, policy: Idempotent, place: str) -> Entry:
+        """A policy at its place; ``PolicyError`` where a credential could not be hashed."""
+        entry = Entry(policy, place)
+        if entry.needs_secret and not self._has_secret:
+            raise PolicyError(
+                f"the idempotency at {place} tells callers by what may be a credential, which is hashed with a "
+                "secret: set secret (32 random characters or more)"
+            )
+        return entry
+
+    def renewing(self) -> Flow[None]:
+        """Keep the claims of this process's requests, until none is running."""
+        return self.memory.leases.renewing(self.commands.renew)
+
+    def _remembering(self) -> Memory:
+        return Memory(Leases(self._every_us, self._most))
+
+
+def idempotency_of(settings: Settings, events: Events, secret: str | bytes = "") -> Room | None:
+    """The idempotency that the settings describe, None where it is turned off.
+
+    ``secret`` is the framework's own key, for where the settings have none.
+    """
+    if settings.idempotency is None:
+        return None
+    return Room(settings, settings.idempotency, events, secret=settings.secret or secret)

@@ -1,0 +1,64 @@
+"""Flows performed one batch at a time, so that several overlap as a test wants it, or one is cut in the middle."""
+
+from collections.abc import Callable
+from typing import Any
+
+from redis_mw.errors import RedisUnavailable
+from redis_mw.flows import Batch, Flow
+
+
+class Cut(BaseException):
+    """What a driver throws into a flow whose request was cancelled."""
+
+
+class Stepped:
+    """A flow under way. ``run`` performs a whole flow: that of one batch, here."""
+
+    def __init__(self, run: Callable[[Flow[Any]], Any], flow: Flow[Any]) -> None:
+        self.result: Any = None
+        self.is_done = False
+        self._run = run
+        self._flow = flow
+        self._asks: Any = None
+        self._advance(lambda: next(flow))
+
+    def step(self) -> None:
+        """Perform the batch that it waits for, and let it go on to the next."""
+        reply = self._performed()
+        self._advance(lambda: self._flow.send(reply))
+
+    def meet_an_outage(self) -> None:
+        """Let it go on as if Redis had gone before the batch came there."""
+        reply = [RedisUnavailable("gone")] * len(self._asks.commands)
+        self._advance(lambda: self._flow.send(reply))
+
+    def finish(self) -> Any:
+        """Perform the rest; its result."""
+        while not self.is_done:
+            self.step()
+        return self.result
+
+    def cut(self, *, sent: bool) -> None:
+        """End it as drivers do: the batch under way settles, if it was ``sent``, and then it may undo its work."""
+        if sent:
+            _ = self._performed()
+        cut = Cut()
+        try:
+            self._advance(lambda: self._flow.throw(cut))
+            _ = self.finish()
+        except Cut:
+            self.is_done = True
+
+    def _performed(self) -> Any:
+        def batch() -> Flow[Any]:
+            return (yield self._asks)
+
+        return self._run(batch())
+
+    def _advance(self, go_on: Callable[[], Any]) -> None:
+        try:
+            self._asks = go_on()
+        except StopIteration as end:
+            self.result, self.is_done = end.value, True
+        else:
+            assert isinstance(self._asks, Batch)
