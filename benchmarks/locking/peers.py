@@ -38,7 +38,8 @@ class PythonRedisLocker(_OfRedisPy):
         lock = redis_lock.Lock(self._client, name, expire=TTL_S)
         if not lock.acquire(timeout=WAIT_S):
             raise TimeoutError(name)
-        return lock.release  # type: ignore[no-any-return]
+        release: Callable[[], object] = lock.release
+        return release
 
 
 class _OfAsyncRedisPy:
@@ -74,4 +75,8 @@ class FifoLocker(_OfAsyncRedisPy):
             self._locks[name] = FifoLock(self._client, name, lease_ms=TTL_S * 1000)
         lock = self._locks[name]
         lease = await lock.acquire(timeout=WAIT_S)
-        return lambda: lock.release(lease)
+
+        async def release() -> None:
+            await lock.release(lease)
+
+        return release

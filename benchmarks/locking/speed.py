@@ -10,6 +10,7 @@ from benchmarks.locking.locker import AsyncLocker, Locker
 from benchmarks.server import Watch, Work
 
 COUNTED = 50
+UNTIMED = 20
 
 
 class Free(NamedTuple):
@@ -20,49 +21,66 @@ class Free(NamedTuple):
     work: Work
 
 
+class Times:
+    """What each turn of one locker took, in nanoseconds."""
+
+    def __init__(self) -> None:
+        self.locks: list[int] = []
+        self.pings: list[int] = []
+
+    def free(self, work: Work) -> Free:
+        locks, pings = median(self.locks[UNTIMED:]), median(self.pings[UNTIMED:])
+        return Free(locks / pings, pings / 2000, work)
+
+
 def in_threads(lockers: Mapping[str, Locker], urls: Mapping[str, str], turns: int) -> dict[str, Free]:
-    """All lockers in turn, so that what the machine does meanwhile meets all alike."""
-    taken: dict[str, list[tuple[int, int]]] = {name: [] for name in lockers}
-    for turn in range(turns + 20):
+    """All lockers in turn, so that what the machine does meanwhile meets all alike.
+
+    Each wakes its server by a PING first, or whatever is timed first would pay for that; and is it the lock in one
+    turn, it is the PINGs in the next.
+    """
+    times = {name: Times() for name in lockers}
+    for turn in range(turns + UNTIMED):
         for name, locker in lockers.items():
-            begin = perf_counter_ns()
-            locker.acquire(f"free {turn % 50}")()
-            between = perf_counter_ns()
             locker.ping()
-            locker.ping()
-            taken[name].append((between - begin, perf_counter_ns() - between))
+            for timed in (times[name].locks, times[name].pings)[:: 1 if turn % 2 else -1]:
+                begin = perf_counter_ns()
+                if timed is times[name].locks:
+                    locker.acquire(f"free {turn % 50}")()
+                else:
+                    locker.ping()
+                    locker.ping()
+                timed.append(perf_counter_ns() - begin)
     found: dict[str, Free] = {}
     for name, locker in lockers.items():
         with Watch(urls[name]) as watch:
             before = watch.count()
             for turn in range(COUNTED):
                 locker.acquire(f"free {turn % 50}")()
-            found[name] = _free(taken[name][20:], watch.work(before, COUNTED))
+            found[name] = times[name].free(watch.work(before, COUNTED))
     return found
 
 
 async def in_tasks(lockers: Mapping[str, AsyncLocker], urls: Mapping[str, str], turns: int) -> dict[str, Free]:
     """The same on one loop."""
-    taken: dict[str, list[tuple[int, int]]] = {name: [] for name in lockers}
-    for turn in range(turns + 20):
+    times = {name: Times() for name in lockers}
+    for turn in range(turns + UNTIMED):
         for name, locker in lockers.items():
-            begin = perf_counter_ns()
-            await (await locker.acquire(f"free {turn % 50}"))()
-            between = perf_counter_ns()
             _ = await locker.ping()
-            _ = await locker.ping()
-            taken[name].append((between - begin, perf_counter_ns() - between))
+            for timed in (times[name].locks, times[name].pings)[:: 1 if turn % 2 else -1]:
+                begin = perf_counter_ns()
+                if timed is times[name].locks:
+                    _ = await (await locker.acquire(f"free {turn % 50}"))()
+                else:
+                    _ = await locker.ping()
+                    _ = await locker.ping()
+                timed.append(perf_counter_ns() - begin)
             await asyncio.sleep(0)
     found: dict[str, Free] = {}
     for name, locker in lockers.items():
         with Watch(urls[name]) as watch:
             before = watch.count()
             for turn in range(COUNTED):
-                await (await locker.acquire(f"free {turn % 50}"))()
-            found[name] = _free(taken[name][20:], watch.work(before, COUNTED))
+                _ = await (await locker.acquire(f"free {turn % 50}"))()
+            found[name] = times[name].free(watch.work(before, COUNTED))
     return found
-
-
-def _free(taken: list[tuple[int, int]], work: Work) -> Free:
-    pings = median(pings for _, pings in taken)
-    return Free(median(lock for lock, _ in taken) / pings, pings / 2000, work)

@@ -204,6 +204,8 @@ def owned(leases: list[tuple[int, L]], owner: int, wanted: Wanted) -> L:
 
 def got(driver: SyncDriver | AsyncDriver, room: Room, ask: Ask, outcome: Outcome) -> Hold:
     """What an attempt came to, as a hold that is renewed, or raised."""
+    while room.memory.to_keep:
+        driver.hear("locks", room.memory.to_keep.pop(), _nothing)
     if isinstance(outcome, Hold):
         attend(driver, room, outcome)
         return outcome
@@ -213,6 +215,10 @@ def got(driver: SyncDriver | AsyncDriver, room: Room, ask: Ask, outcome: Outcome
     if room.open_in_outage:
         return room.degraded(ask)
     return told(outcome)
+
+
+def _nothing() -> None:
+    """Whoever waits hears for himself."""
 
 
 def attend(driver: SyncDriver | AsyncDriver, room: Room, hold: Hold) -> None:

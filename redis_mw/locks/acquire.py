@@ -24,10 +24,11 @@ Outcome: TypeAlias = Hold | LockTimeout | QueueFull | Failure
 def lock(room: Room, ask: Ask) -> Flow[Outcome]:
     """Get all of the locks, waiting for them as long as is wanted."""
     began = room.clock()
-    outcome = yield from take(room, ask)
-    if not isinstance(outcome, Waiting):
-        return outcome
-    return (yield from wait(room, ask, began))
+    try:
+        outcome = yield from take(room, ask)
+        return (yield from wait(room, ask, began)) if isinstance(outcome, Waiting) else outcome
+    finally:
+        room.done(ask)
 
 
 def take(room: Room, ask: Ask) -> Flow[Outcome | Waiting]:
@@ -55,6 +56,7 @@ def wait(room: Room, ask: Ask, began: float) -> Flow[Outcome]:
     """
     due = began + ask.wanted.wait_us / 1e6
     channel = room.commands.channel(ask)
+    room.memory.keep(channel)
     look = room.commands.acquire(ask, listens=True)
     while room.clock() < due:
         asked = room.clock()
@@ -90,7 +92,7 @@ def _woken(room: Room, ask: Ask, channel: str, waiting: Waiting, due: float) -> 
     except BaseException:
         _ = yield from leave(room, ask)
         raise
-    return None if woken is None else granted(woken.message)
+    return None if woken is None else granted(ask, woken.message)
 
 
 def leave(room: Room, ask: Ask) -> Flow[bool | Failure]:

@@ -32,7 +32,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
-    """One attempt to get what is wanted. ``token`` is whose; it begins with x (exclusive) or s (shared)."""
+    """One attempt to get what is wanted. ``token`` is whose, see ``queue.lua``."""
 
     wanted: Wanted
     token: str

@@ -4,8 +4,8 @@
 ``<prefix>:k1:{<name>}:h``    who holds a lock, see ``queue.lua``; ``name`` is a hash of the lock's
 ``<prefix>:k1:{<name>}:q``    who waits for it
 ``<prefix>:k1:{<name>}:f``    the last fencing token that was drawn for it
-``<prefix>:k1:w:<token>``     the channel on which one who waits is told that it is his: fence, server's time in us,
-                              ttl in us, and 1 if whoever was before did not give it back; nothing: look again
+``<prefix>:k1:w:<channel>``   where one who waits is told that it is his: token, fence, server's time in us, ttl in us,
+                              and 1 if whoever was before did not give it back; or nothing: look again
 ============================  ========================================================================================
 """
 
@@ -65,7 +65,8 @@ class Commands:
         self.now_us: Argument = ""
 
     def channel(self, ask: Ask) -> str:
-        return self._channels + ask.token
+        """Where whoever waits is told. Others have used it before and will again, so a message says whose it is."""
+        return self._channels + ask.token[1:].rpartition(".")[0]
 
     def acquire(self, ask: Ask, *, listens: bool = False) -> Command[Answer]:
         """Take the locks, or queue; ``listens``: a ``Wait`` follows."""
@@ -89,12 +90,12 @@ class Commands:
         return Command(words, parse, ask.wanted.keys, script, "locks", self._patience_us, False, wakes)
 
 
-def granted(message: bytes) -> Granted | None:
-    """What a message on a channel says; None for one that only says to look."""
-    words = message.split()
-    if len(words) != 4:
+def granted(ask: Ask, message: bytes) -> Granted | None:
+    """What a message on a channel says; None for one that only says to look, or was for somebody before."""
+    token, *numbers = message.split() or (b"",)
+    if token != ask.token.encode():
         return None
-    fence, now_us, ttl_us, over = map(int, words)
+    fence, now_us, ttl_us, over = map(int, numbers)
     return Granted(fence, now_us, bool(over), ttl_us)
 
 

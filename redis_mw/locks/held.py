@@ -45,22 +45,35 @@ class Held:
                 _ = holds.pop(hold.ask.token, None)
 
     def renewing(self, pace: float, renew: Renew, lost: Lost) -> Flow[None]:
-        """Renew the leases of this pace, again and again; ends when there are none. Tells ``lost`` of each it loses."""
+        """Renew the leases of this pace, again and again, until there are none. Tells ``lost`` of each it loses.
+
+        It sleeps first: a lease may be given back before this has even begun, and the next one taken at once.
+        """
         try:
-            while (pause := self._pause(pace)) is not None:
-                _ = yield Wait((), pause)
+            while True:
+                _ = yield Wait((), self._sleep(pace))
                 yield from self._renew(pace, renew, lost)
+                if not self._goes_on(pace):
+                    return
         finally:
             self._asleep[pace] = 0.0
 
-    def _pause(self, pace: float) -> float | None:
-        """Seconds until there is something to do; None if nothing is held."""
+    def _sleep(self, pace: float) -> float:
+        """Seconds until there is something to do."""
         with self._lock:
             now = self._clock()
-            ends = [hold.ends for hold in self._alive(pace)]
-            pause = max(SHORTEST_S, min(pace, min(ends) - now)) if ends else None
-            self._asleep[pace] = now + pause if pause is not None else 0.0
+            ends = [hold.ends - now for hold in self._alive(pace)]
+            pause = max(SHORTEST_S, min([pace, *ends]))
+            self._asleep[pace] = now + pause
             return pause
+
+    def _goes_on(self, pace: float) -> bool:
+        """Whether anything is held; if not, whoever is added from now on needs another run."""
+        with self._lock:
+            if self._alive(pace):
+                return True
+            self._asleep[pace] = 0.0
+            return False
 
     def _renew(self, pace: float, renew: Renew, lost: Lost) -> Flow[None]:
         with self._lock:

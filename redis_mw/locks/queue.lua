@@ -1,7 +1,8 @@
 -- What the other scripts share: who holds a lock, who waits for it, and how it goes from one to the next.
 -- This file stands before theirs. A lock is called by what its three keys have in common, `<prefix>:k1:{<name>}:`, and
---   h  a sorted set of the tokens that hold it, by the end of their lease in us. A token begins with x (exclusive) or
---      s (shared). Who is over stays for a while, so that whoever comes next knows that he takes over
+--   h  a sorted set of the tokens that hold it, by the end of their lease in us: `x` (exclusive) or `s` (shared), the
+--      channel on which whoever it is listens while he waits, `.`, a number of his own. Who is over stays for a while,
+--      so that whoever comes next knows that he takes over
 --   q  a sorted set of those who wait, by their arrival in us: entries `token|wait in us|ttl in us|names`, the names as
 --      they stand in the keys and parted by commas, none where it is only this one. An entry ends by itself
 --   f  the last fencing token
@@ -80,7 +81,7 @@ local function queue()
   end
 
   local function channel_of(token)
-    return string.match(KEYS[1], '^([^{]*)') .. 'w:' .. token
+    return string.match(KEYS[1], '^([^{]*)') .. 'w:' .. string.match(token, '^.(.*)%.')
   end
 
   -- Those who wait look again when they have been told that something may change. Where it may change earlier than at
@@ -94,7 +95,7 @@ local function queue()
     end
   end
 
-  -- Give an entry its locks and say so on its channel: 'fence now ttl over', see commands.py. Where nobody listens there,
+  -- Give an entry its locks and say so on its channel: 'token fence now ttl over', see commands.py. Where nobody listens there,
   -- he may be dead, or not yet listening: then it is his for a moment only, and he finds it when he looks.
   local function give(entry, stops, token, ttl, locks, over)
     local fence, heard = draw(locks), pcall('PUBSUB', 'NUMSUB', channel_of(token))
@@ -104,7 +105,7 @@ local function queue()
       hold(lock, token, now + ttl)
       if locks[2] then hasten(lock, stops) end
     end
-    pcall('PUBLISH', channel_of(token), string.format('%.0f %.0f %.0f %d', fence, now, ttl, over and 1 or 0))
+    pcall('PUBLISH', channel_of(token), string.format('%s %.0f %.0f %.0f %d', token, fence, now, ttl, over and 1 or 0))
   end
 
   local function locks_of(lock, names)

@@ -19,6 +19,9 @@ from redis_mw.settings import Duration, Locks, Settings, microseconds
 REMEMBERED = 1024
 """Wishes of code that need not be checked again."""
 
+MOST_KEPT = 64
+"""Channels that a process goes on hearing though nobody waits there."""
+
 
 class Memory:
     """What one process knows; a forked child begins with nothing: what its parent holds is the parent's."""
@@ -28,10 +31,29 @@ class Memory:
         self.held = Held(clock)
         self._ids = itertools.count()
         self._own = randomness.token_hex(8)
+        self._channels = itertools.count()
+        self._free: list[str] = []
+        self._kept: set[str] = set()
+        self.to_keep: set[str] = set()
+        """Channels to be heard from now on, so that the next one who waits there need not subscribe first."""
 
     def new_id(self) -> str:
-        """An id that no other attempt has, here or elsewhere; it is no secret."""
-        return f"{self._own}{next(self._ids):x}"
+        """An id that no other attempt has, here or elsewhere, on a channel that none has now; it is no secret."""
+        try:
+            channel = self._free.pop()
+        except IndexError:
+            channel = f"{self._own}-{next(self._channels):x}"
+        return f"{channel}.{next(self._ids):x}"
+
+    def done(self, id: str) -> None:
+        """The attempt is over, so another one may use its channel."""
+        self._free.append(id.rpartition(".")[0])
+
+    def keep(self, channel: str) -> None:
+        """Somebody waited there. Those used most are used by the next: the first free one is the last that was."""
+        if channel not in self._kept and len(self._kept) < MOST_KEPT:
+            self._kept.add(channel)
+            self.to_keep.add(channel)
 
 
 class Room:
@@ -69,6 +91,10 @@ class Room:
     def ask(self, wanted: Wanted) -> Ask:
         """A new attempt to get it."""
         return Ask(wanted, ("s" if wanted.shared else "x") + self.memory.new_id())
+
+    def done(self, ask: Ask) -> None:
+        """It is held, or given up: once for each attempt."""
+        self.memory.done(ask.token[1:])
 
     def hold(self, ask: Ask, grant: Granted, since: float) -> Hold:
         """What was granted, at ``since`` or later by our clock."""

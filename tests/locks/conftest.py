@@ -142,9 +142,11 @@ class Kept:
     def waiters(self, name: str) -> int:
         return self.client.zcard(self.key(name, "q"))
 
-    def listeners(self) -> int:
-        """How many wait and would hear."""
-        return len(self.client.pubsub_channels(f"{self.prefix}:k1:w:*"))
+    def listeners(self, *names: str) -> int:
+        """How many wait (for these locks, or for "a") and would hear."""
+        waits = [entry for name in names or ("a",) for entry in self.client.zrange(self.key(name, "q"), 0, -1)]
+        channels = {f"{self.prefix}:k1:w:{entry[1:].partition('|')[0].rpartition('.')[0]}" for entry in waits}
+        return sum(heard > 0 for _, heard in self.client.pubsub_numsub(*channels)) if channels else 0
 
     def scripts_run(self) -> int:
         """How many scripts the server has run so far."""

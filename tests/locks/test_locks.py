@@ -284,7 +284,7 @@ def test_a_name_may_be_any_text(client: Any, kept: Any, name: str) -> None:
     with pytest.raises(LockTimeout):
         client.acquire(name, wait=0)
     waits = client.acquiring("b", name, wait=PATIENT)
-    until(lambda: kept.listeners() == 1, "it waits")
+    until(lambda: kept.listeners("b") == 1, "it waits")
     taken.release()
     waits.result(PATIENT).release()
     assert kept.nothing()

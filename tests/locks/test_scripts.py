@@ -243,7 +243,7 @@ class Histories(RuleBasedStateMachine):
     def acquire(self, names: list[str], shared: bool, wait: int, ttl: float, listens: bool) -> None:
         number = len(self.asks)
         wish = wanted(self.settings_of_test.prefix, Locks(), names, ttl, wait, shared)
-        ask = Ask(wish, f"{'s' if shared else 'x'}{number}")
+        ask = Ask(wish, f"{'s' if shared else 'x'}{number}.0")
         self.asks.append(ask)
         if listens:
             self.ears.subscribe(self.commands.channel(ask))
@@ -291,7 +291,8 @@ class Histories(RuleBasedStateMachine):
         while len(heard) < len(expected):
             message = self.ears.get_message(timeout=5)
             assert message is not None, "nobody was told"
-            heard.append((message["channel"].rpartition(":")[2], granted(message["data"].encode())))
+            (ask,) = [ask for ask in self.asks if self.commands.channel(ask) == message["channel"]]
+            heard.append((ask.token, granted(ask, message["data"].encode())))
         assert heard == expected
         self.model.told.clear()
 
