@@ -204,8 +204,6 @@ def owned(leases: list[tuple[int, L]], owner: int, wanted: Wanted) -> L:
 
 def got(driver: SyncDriver | AsyncDriver, room: Room, ask: Ask, outcome: Outcome) -> Hold:
     """What an attempt came to, as a hold that is renewed, or raised."""
-    while room.memory.to_keep:
-        driver.hear("locks", room.memory.to_keep.pop(), _nothing)
     if isinstance(outcome, Hold):
         attend(driver, room, outcome)
         return outcome
@@ -222,8 +220,11 @@ def _nothing() -> None:
 
 
 def attend(driver: SyncDriver | AsyncDriver, room: Room, hold: Hold) -> None:
-    """Have the lease renewed in the background; costs next to nothing where somebody does that already."""
-    pace = None if hold.degraded else room.memory.held.add(hold)
+    """Have the lease renewed in the background, and channels be kept; costs next to nothing where that is done."""
+    memory = room.memory
+    while memory.to_keep:
+        driver.hear("locks", memory.to_keep.pop(), _nothing)
+    pace = None if hold.degraded else memory.held.add(hold)
     if pace is not None:
         driver.tend(("locks", pace), partial(room.renewing, pace))
 

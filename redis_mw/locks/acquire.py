@@ -8,7 +8,7 @@ does not know what it has got: then ``leave`` is to be run in the background.
 from typing import TypeAlias
 
 from redis_mw.errors import LockTimeout, QueueFull
-from redis_mw.flows import Command, Failure, Flow, T, Wait, one
+from redis_mw.flows import Batch, Command, Failure, Flow, T, Wait, one
 from redis_mw.locks.ask import Ask
 from redis_mw.locks.commands import Answer, Crowded, Granted, Waiting, granted
 from redis_mw.locks.hold import Hold
@@ -135,7 +135,8 @@ def extend(room: Room, hold: Hold, ttl_us: int) -> Flow[bool | Failure]:
 
 def _or_leave(room: Room, ask: Ask, command: Command[Answer]) -> Flow[Answer | Failure]:
     try:
-        return (yield from one(command))
+        reply = (yield Batch((command,)))[0]
+        return reply if isinstance(reply, Failure) else command.parse(reply)
     except GeneratorExit:
         raise
     except BaseException:

@@ -66,16 +66,9 @@ class Room:
         self.events = events
         self.clock = clock
         self.open_in_outage = locks.on_outage == "open"
-        self._memory = Memory(clock)
+        self.memory = Memory(clock)
+        """What this process knows; made anew by the first attempt after a fork."""
         self._known = lru_cache(REMEMBERED)(partial(wanted, settings.prefix, locks))
-
-    @property
-    def memory(self) -> Memory:
-        """What this process knows."""
-        memory = self._memory
-        if memory.pid != os.getpid():
-            memory = self._memory = Memory(self.clock)
-        return memory
 
     def wanted(
         self,
@@ -90,6 +83,8 @@ class Room:
 
     def ask(self, wanted: Wanted) -> Ask:
         """A new attempt to get it."""
+        if self.memory.pid != os.getpid():
+            self.memory = Memory(self.clock)
         return Ask(wanted, ("s" if wanted.shared else "x") + self.memory.new_id())
 
     def done(self, ask: Ask) -> None:
