@@ -28,7 +28,8 @@ class RedisPyLocker(_OfRedisPy):
         lock = self._client.lock(name, timeout=TTL_S, blocking_timeout=WAIT_S)
         if not lock.acquire():
             raise TimeoutError(name)
-        return lock.release
+        release: Callable[[], object] = lock.release
+        return release
 
 
 class PythonRedisLocker(_OfRedisPy):

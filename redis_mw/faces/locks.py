@@ -222,8 +222,8 @@ def _nothing() -> None:
 def attend(driver: SyncDriver | AsyncDriver, room: Room, hold: Hold) -> None:
     """Have the lease renewed in the background, and channels be kept; costs next to nothing where that is done."""
     memory = room.memory
-    while memory.to_keep:
-        driver.hear("locks", memory.to_keep.pop(), _nothing)
+    for channel in memory.to_keep():
+        driver.hear("locks", channel, _nothing)
     pace = None if hold.degraded else memory.held.add(hold)
     if pace is not None:
         driver.tend(("locks", pace), partial(room.renewing, pace))

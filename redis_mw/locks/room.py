@@ -4,7 +4,7 @@ import itertools
 import os
 import secrets as randomness
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -34,8 +34,7 @@ class Memory:
         self._channels = itertools.count()
         self._free: list[str] = []
         self._kept: set[str] = set()
-        self.to_keep: set[str] = set()
-        """Channels to be heard from now on, so that the next one who waits there need not subscribe first."""
+        self._to_keep: list[str] = []
 
     def new_id(self) -> str:
         """An id that no other attempt has, here or elsewhere, on a channel that none has now; it is no secret."""
@@ -53,7 +52,14 @@ class Memory:
         """Somebody waited there. Those used most are used by the next: the first free one is the last that was."""
         if channel not in self._kept and len(self._kept) < MOST_KEPT:
             self._kept.add(channel)
-            self.to_keep.add(channel)
+            self._to_keep.append(channel)
+
+    def to_keep(self) -> Sequence[str]:
+        """Channels to be heard from now on, told once: the next one who waits there need not subscribe first."""
+        if not self._to_keep:
+            return ()
+        told, self._to_keep = self._to_keep, []
+        return told
 
 
 class Room:
