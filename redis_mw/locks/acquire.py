@@ -106,10 +106,8 @@ def release(room: Room, hold: Hold) -> Flow[bool | Failure]:
         return True
     room.memory.held.drop(hold)
     reply = yield from _or_again(room.commands.release(hold.ask))
-    if reply is False:
-        room.lose(hold, "taken")
-    elif isinstance(reply, Failure) and hold.over:
-        room.lose(hold, "silence")
+    if reply is False or (isinstance(reply, Failure) and hold.over):
+        room.lose(hold, hold.cause)
     hold.close()
     return reply
 

@@ -89,7 +89,7 @@ class Held:
                     self._lose(hold, "taken", lost)
         for hold in holds:
             if hold.over:
-                self._lose(hold, "max_hold" if hold.ends >= hold.until else "silence", lost)
+                self._lose(hold, hold.cause, lost)
 
     def _lose(self, hold: Hold, why: Loss, lost: Lost) -> None:
         self.drop(hold)

@@ -44,6 +44,13 @@ class Hold:
         """Whether somebody else may have the locks, although they were not given back."""
         return self.lost is not None or (not self._released and self.clock() >= self.ends)
 
+    @property
+    def cause(self) -> Loss:
+        """Why it is lost, if it is."""
+        if self.lost is not None or self.clock() < self.ends:
+            return self.lost or "taken"
+        return "max_hold" if self.ends >= self.until else "silence"
+
     def lasts(self, until: float) -> None:
         """It was renewed, and is ours until then at least."""
         self.ends = until
