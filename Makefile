@@ -27,8 +27,9 @@ check: $(VENV)/.test ## ruff, mypy, pyright, import-linter
 	$(PY) -m pyright --pythonpath $(PY) --warnings
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 
-bench: $(VENV)/.bench ## rate limits beside their peers, in ratios (ARGS=--quick: under a minute; --markdown; --only NAME)
+bench: $(VENV)/.bench ## limits and locks beside their peers, in ratios (ARGS=--quick: two minutes; --markdown)
 	$(PY) -m benchmarks.limits $(ARGS)
+	$(PY) -m benchmarks.locks $(ARGS)
 
 matrix: $(VENV)/.test ## the suite on the other Pythons, against the built wheel, and with long property tests
 	$(PY) .ci/matrix.py

@@ -1,7 +1,7 @@
 """redis-mw: the request layer for Python web applications on Redis.
 
-Sessions, rate limits, and the ground that response caching and request locks will stand on: one core of flows, two
-drivers, three frameworks. Start at ``RedisMW`` and ``Settings``; the integrations are packages of their own
+Sessions, rate limits, locks, and the ground that response caching will stand on: one core of flows, two drivers, three
+frameworks. Start at ``RedisMW`` and ``Settings``; the integrations are packages of their own
 (``redis_mw_starlette``, ``redis_mw_django``, ``redis_mw_flask``).
 """
 
@@ -10,9 +10,13 @@ from redis_mw.errors import (
     CommandError,
     IdempotencyError,
     LayerMissing,
+    LeaseLost,
     LimitExceeded,
+    LockTimeout,
     MissingExtra,
+    NotOwner,
     PolicyError,
+    QueueFull,
     RedisMWError,
     RedisUnavailable,
     Refused,
@@ -27,6 +31,7 @@ from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.sync import RedisMW
 from redis_mw.limits.fields import EXPOSED as EXPOSE_HEADERS
 from redis_mw.limits.verdict import Explanation, Verdict
+from redis_mw.locks.lease import Lease
 from redis_mw.policy.current import Context, current
 from redis_mw.policy.decorators import limited
 from redis_mw.sessions.record import SessionInfo
@@ -62,13 +67,18 @@ __all__ = [
     "IdempotencyError",
     "Idempotent",
     "LayerMissing",
+    "Lease",
+    "LeaseLost",
     "Limit",
     "LimitExceeded",
     "Limits",
     "Lock",
+    "LockTimeout",
     "Locks",
     "MissingExtra",
+    "NotOwner",
     "PolicyError",
+    "QueueFull",
     "RedisMW",
     "RedisMWError",
     "RedisUnavailable",

@@ -144,6 +144,44 @@ class LimitExceeded(Refused):
         super().__init__(status, retry_after, problem)
 
 
+class LockTimeout(Refused):
+    """The locks ``names`` were not free within the wait, or at once where it is 0; nothing is held, nobody is queued.
+
+    Answered with 409 unless handled.
+    """
+
+    def __init__(self, names: Sequence[str], retry_after: float = 1.0) -> None:
+        self.names = tuple(names)
+        super().__init__(409, retry_after, {"title": "Conflict", "detail": "Another request is at work on this."})
+        self.args = (f"not free in time: {', '.join(self.names)}",)
+
+
+class QueueFull(Refused):
+    """As many wait for one of the locks ``names`` as may (``locks.queue``); answered with 429 unless handled."""
+
+    def __init__(self, names: Sequence[str], retry_after: float = 1.0) -> None:
+        self.names = tuple(names)
+        detail = "Too many requests wait for this already."
+        super().__init__(429, retry_after, {"title": "Too Many Requests", "detail": detail})
+        self.args = (f"too many wait already: {', '.join(self.names)}",)
+
+
+class LeaseLost(RedisMWError):
+    """The locks ``names`` were lost while they were held: what was done meanwhile may not have been done alone."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(f"lost while they were held: {', '.join(self.names)}")
+
+
+class NotOwner(RedisMWError):
+    """What is to be given back is not held, or not any more; nobody else's lock was touched."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        super().__init__(f"not held: {', '.join(self.names)}")
+
+
 class IdempotencyError(Refused):
     """A request must not run because of its idempotency key, or for want of one; ``reason`` is that of the problem.
 

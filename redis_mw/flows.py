@@ -79,10 +79,14 @@ class Wait(msgspec.Struct, frozen=True, gc=False):
 
 
 class Woken(msgspec.Struct, frozen=True, gc=False):
-    """The reply to a ``Wait`` that was woken: by which channel, and how many seconds after it began."""
+    """The reply to a ``Wait`` that was woken: by which channel, how many seconds after it began, and what was said.
+
+    An empty ``message`` may mean that something was missed: whoever is told nothing looks for himself.
+    """
 
     channel: str
     after: float
+    message: bytes = b""
 
 
 Effect: TypeAlias = Batch | Wait
@@ -204,7 +208,7 @@ class _Group:
         for index, wait in waits.items():
             left = self._left.pop(index)
             if woken is not None and woken.channel in wait.channels:
-                self._send(index, Woken(woken.channel, wait.seconds - left + passed))
+                self._send(index, Woken(woken.channel, wait.seconds - left + passed, woken.message))
             elif left <= passed:
                 self._send(index, None)
             else:

@@ -11,9 +11,10 @@ from redis_mw.flows import Script
 KNOWN: list[Script] = []
 
 
-def script(package: str, name: str) -> Script:
-    """Read ``<name>.lua`` from ``package`` and make it known to the drivers."""
-    text = files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+def script(package: str, name: str, *before: str) -> Script:
+    """Read ``<name>.lua`` from ``package`` and make it known to the drivers; ``before`` it the files that it needs."""
+    parts = [files(package).joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in (*before, name)]
+    text = "".join(parts)
     loaded = Script(f"{package}.{name}", text, sha1(text.encode(), usedforsecurity=False).hexdigest())
     KNOWN.append(loaded)
     return loaded

@@ -9,9 +9,11 @@ from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.answers import told
 from redis_mw.faces.limits import AsyncLimits
 from redis_mw.faces.listening import events_of
+from redis_mw.faces.locks import AsyncLocks
 from redis_mw.faces.sync import RedisMW
 from redis_mw.limits.room import Room as LimitRoom
 from redis_mw.limits.room import limits_of
+from redis_mw.locks.room import locks_of
 from redis_mw.sessions import index
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.sessions.room import Room, furnish
@@ -60,6 +62,14 @@ class AsyncRedisMW:
         if room is None:
             raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
         return AsyncLimits(self.driver, room)
+
+    @cached_property
+    def locks(self) -> AsyncLocks:
+        """Locks taken by code; raises ``SettingsError`` where the settings turn locks off."""
+        room = locks_of(self.settings, self.events)
+        if room is None:
+            raise SettingsError([Problem("locks", "is None: locks are turned off", "leave it out to have them")])
+        return AsyncLocks(self.driver, room)
 
     @cached_property
     def sessions(self) -> AsyncSessions:

@@ -9,8 +9,10 @@ from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.answers import told
 from redis_mw.faces.limits import SyncLimits
 from redis_mw.faces.listening import events_of
+from redis_mw.faces.locks import SyncLocks
 from redis_mw.limits.room import Room as LimitRoom
 from redis_mw.limits.room import limits_of
+from redis_mw.locks.room import locks_of
 from redis_mw.sessions import index
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.sessions.room import Room, furnish
@@ -59,6 +61,14 @@ class RedisMW:
         if room is None:
             raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
         return SyncLimits(self.driver, room)
+
+    @cached_property
+    def locks(self) -> SyncLocks:
+        """Locks taken by code; raises ``SettingsError`` where the settings turn locks off."""
+        room = locks_of(self.settings, self.events)
+        if room is None:
+            raise SettingsError([Problem("locks", "is None: locks are turned off", "leave it out to have them")])
+        return SyncLocks(self.driver, room)
 
     @cached_property
     def sessions(self) -> SyncSessions:

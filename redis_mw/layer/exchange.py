@@ -96,7 +96,7 @@ def detail_of(refusal: Refusal) -> str:
     """What the client may know of it; never an address or a reason of Redis's."""
     match refusal:
         case Refused():
-            return str(refusal)
+            return str(refusal.problem.get("detail") or phrase(refusal.status))  # its text may name locks
         case SessionLimitReached():
             return "This user has as many sessions as are allowed."
         case SessionUnavailable():

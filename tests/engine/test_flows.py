@@ -145,8 +145,8 @@ def test_two_waits_become_one_and_only_the_flow_that_is_woken_goes_on() -> None:
     wait = flow.send([0, 0])
     assert isinstance(wait, Wait)
     assert (set(wait.channels), wait.seconds) == ({"x", "y", "z"}, 2)
-    assert flow.send(Woken("z", 1.5)) == Wait(("x",), 3.5)
-    assert ended(flow, Woken("x", 2.0)) == (Woken("x", 3.5), Woken("z", 1.5))
+    assert flow.send(Woken("z", 1.5, b"said")) == Wait(("x",), 3.5)
+    assert ended(flow, Woken("x", 2.0)) == (Woken("x", 3.5), Woken("z", 1.5, b"said"))
 
 
 def test_a_wait_whose_time_is_over_when_another_is_woken_ends_with_it() -> None:

@@ -193,6 +193,28 @@ def test_a_wake_up_between_the_batch_and_the_wait_is_kept_and_heard_once(
     assert second is None
 
 
+def test_who_is_woken_is_told_what_was_said_the_last_of_it_if_he_comes_late(
+    shared_valkey: Any, engine_of: EngineOf
+) -> None:
+    def flow() -> Flow[Any]:
+        _ = yield Batch((command("PING", wakes=("said",)),))
+        assert shared_valkey.say("PUBLISH", "said", "one") == b":1\r\n"
+        assert shared_valkey.say("PUBLISH", "said", "two") == b":1\r\n"
+        _ = yield Batch((command("INCR", "said:heard"),))
+        late = yield Wait(("said",), 30)
+        while late.message == b"one":  # the other one is under way
+            late = yield Wait(("said",), 30)
+        _ = yield Batch((command("INCR", "said:waits"),))
+        return late.message, (yield Wait(("said",), 30)).message
+
+    engine = engine_of(shared_valkey.url)
+    _ = shared_valkey.say("DEL", "said:waits")
+    run = engine.start(flow())
+    until(lambda: shared_valkey.say("EXISTS", "said:waits") == b":1\r\n", "it waits")
+    _ = shared_valkey.say("PUBLISH", "said", "three")
+    assert run.result(60) == (b"two", b"three")
+
+
 def test_every_flow_that_waits_is_woken_and_the_channel_is_left_behind(shared_valkey: Any, engine_of: EngineOf) -> None:
     engine = engine_of(shared_valkey.url)
     _ = shared_valkey.say("DEL", "queue:all")
@@ -211,7 +233,8 @@ def test_a_lost_listening_connection_wakes_those_who_may_have_missed_something(
         assert valkey.say("CLIENT", "KILL", "TYPE", "pubsub") == b":1\r\n"
         return (yield Wait(("lossy",), 30))
 
-    assert engine_of(valkey.url).run(flow()).channel == "lossy"
+    woken = engine_of(valkey.url).run(flow())
+    assert (woken.channel, woken.message) == ("lossy", b"")
 
 
 # Shared runs, detached flows, the end.

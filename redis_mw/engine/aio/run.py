@@ -75,8 +75,8 @@ class Run(Generic[T]):
         if not ear.knows(wait.channels) and self._post.refusal() is None:
             # No command has announced them: they are taken for the default server's.
             _ = await ear.join(self._post.wake_ups("default"), wait.channels, until - monotonic())
-        channel = await ear.wait(wait.channels, until - monotonic())
-        return None if channel is None else Woken(channel, monotonic() - began)
+        woken = await ear.wait(wait.channels, until - monotonic())
+        return None if woken is None else Woken(woken[0], monotonic() - began, woken[1])
 
     def _hearing(self) -> Ear:
         self._ear = self._ear or Ear(self._post.loop)

@@ -2,7 +2,7 @@
 
 A flow has an ``Ear`` from its first batch that may be followed by a ``Wait`` until it ends; what is heard in between
 is kept. A ``Hearer`` is called until the end. Wake-ups may be lost while the connection is: everybody is woken when it
-is back, and looks for himself.
+is back, with an empty message, and looks for himself.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ class Ear:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._woken: set[str] = set()
+        self._woken: dict[str, bytes] = {}
         self._waits_for: Collection[str] = ()
-        self._heard: asyncio.Future[str | None] | None = None
+        self._heard: asyncio.Future[tuple[str, bytes] | None] | None = None
         self._joined: list[tuple[WakeUps, str]] = []
 
     async def join(self, wake_ups: "WakeUps", channels: Collection[str], within: float) -> bool:
@@ -40,21 +40,20 @@ class Ear:
         """Whether it has been asked to hear all of these."""
         return set(channels) <= {channel for _, channel in self._joined}
 
-    def wake(self, channel: str) -> None:
+    def wake(self, channel: str, message: bytes) -> None:
         """Somebody woke the channel."""
         if self._heard is not None and not self._heard.done() and channel in self._waits_for:
-            self._heard.set_result(channel)
+            self._heard.set_result((channel, message))
         else:
-            self._woken.add(channel)
+            self._woken[channel] = message
 
-    async def wait(self, channels: Collection[str], within: float) -> str | None:
-        """The channel that was woken, perhaps before this was called; None when the time is over."""
+    async def wait(self, channels: Collection[str], within: float) -> tuple[str, bytes] | None:
+        """The channel that was woken, perhaps before this was called, and its last message; None: the time is over."""
         for channel in channels:
             if channel in self._woken:
-                self._woken.discard(channel)
-                return channel
+                return channel, self._woken.pop(channel)
         self._waits_for = channels
-        heard: asyncio.Future[str | None] = self._loop.create_future()
+        heard: asyncio.Future[tuple[str, bytes] | None] = self._loop.create_future()
         self._heard = heard
         timer = self._loop.call_later(within, lambda: None if heard.done() else heard.set_result(None))
         try:
@@ -76,7 +75,7 @@ class Hearer:
     def __init__(self, heard: Callable[[], None]) -> None:
         self._heard = heard
 
-    def wake(self, channel: str) -> None:
+    def wake(self, channel: str, _message: bytes) -> None:
         try:
             self._heard()
         except Exception:
@@ -155,7 +154,7 @@ class WakeUps:
     def _pushed(self, message: list[Any]) -> None:
         kind, channel = message[0], message[1].decode() if isinstance(message[1], bytes) else ""
         if kind == b"message":
-            self._wake(channel)
+            self._wake(channel, message[2])
         elif kind == b"subscribe":
             self._owed[channel] -= 1
             asked = self._asked.get(channel)
@@ -166,11 +165,11 @@ class WakeUps:
                 asked.set_result(None)
             if channel in self._missed:
                 self._missed.discard(channel)
-                self._wake(channel)
+                self._wake(channel, b"")
 
-    def _wake(self, channel: str) -> None:
+    def _wake(self, channel: str, message: bytes) -> None:
         for ear in tuple(self._ears.get(channel, ())):
-            ear.wake(channel)
+            ear.wake(channel, message)
 
     def _lost(self) -> None:
         self._missed.update(self._ears)

@@ -252,8 +252,8 @@ class _Run:
         if _refusal(self._driver, self._process) is None:
             # Channels that no command has announced are taken for the default server's.
             _ = self._hears(self._process.link("default"), wait.channels, due)
-        channel = self._mailbox.take(wait.channels, due)
-        return None if channel is None else Woken(channel, monotonic() - began)
+        woken = self._mailbox.take(wait.channels, due)
+        return None if woken is None else Woken(woken[0], monotonic() - began, woken[1])
 
     def _interrupt(self, flow: Flow[Any], interruption: BaseException) -> None:
         """Let the batch settle, tell the flow, and have what it undoes done by another thread."""

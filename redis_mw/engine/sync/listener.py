@@ -1,9 +1,9 @@
 """Wake-ups of the sync driver: one daemon thread per endpoint listens on a connection of its own for all of a process.
 
-A wake-up is a message on a pub/sub channel; only its coming counts. Flows have a ``Mailbox`` for as long as they run,
-a ``Hearer`` is called until the end. The thread starts when somebody first asks for a channel in this process. After
-a lost connection everybody is woken as soon as the server has confirmed that it listens again, since a message may
-have been missed meanwhile: who is woken looks again, so a wake-up too many does no harm and one too few would.
+A wake-up is a message on a pub/sub channel. Flows have a ``Mailbox`` for as long as they run, a ``Hearer`` is called
+until the end. The thread starts when somebody first asks for a channel in this process. After a lost connection
+everybody is woken with an empty message as soon as the server has confirmed that it listens again, since one may have
+been missed meanwhile: who is woken looks again, so a wake-up too many does no harm and one too few would.
 """
 
 import logging
@@ -35,25 +35,26 @@ class Mailbox:
     """The wake-ups of one flow: kept until they are waited for, or the flow ends."""
 
     def __init__(self) -> None:
-        self._woken: dict[str, None] = {}
+        self._woken: dict[str, bytes] = {}
         self._closed = False
         self._changed = threading.Condition()
 
-    def put(self, channel: str) -> None:
+    def put(self, channel: str, message: bytes) -> None:
         with self._changed:
-            self._woken[channel] = None
+            self._woken[channel] = message
             self._changed.notify_all()
 
-    def take(self, channels: Iterable[str], due: float) -> str | None:
-        """The first of ``channels`` that is woken, or was already; None when the time is over, or all is."""
+    def take(self, channels: Iterable[str], due: float) -> tuple[str, bytes] | None:
+        """The first of ``channels`` that is woken, or was already, and its last message; None when the time is over,
+        or all is.
+        """
         wanted = frozenset(channels)
         with self._changed:
             while (channel := next((name for name in self._woken if name in wanted), None)) is None:
                 if self._closed or (left := due - monotonic()) <= 0:
                     return None
                 _ = self._changed.wait(left)
-            del self._woken[channel]
-            return channel
+            return channel, self._woken.pop(channel)
 
     def close(self) -> None:
         """Nobody is to wait here any more: who does goes on at once."""
@@ -68,7 +69,7 @@ class Hearer:
     def __init__(self, heard: Callable[[], None]) -> None:
         self._heard = heard
 
-    def put(self, channel: str) -> None:
+    def put(self, channel: str, _message: bytes) -> None:
         try:
             self._heard()
         except Exception:
@@ -146,7 +147,7 @@ class Listener:
             everybody = [(box, name) for name, boxes in self._mailboxes.items() for box in boxes]
             waiting = [(box, name) for box, name in everybody if isinstance(box, Mailbox)]
         for mailbox, name in waiting:
-            mailbox.put(name)
+            mailbox.put(name, b"")
         if thread is not None and thread is not threading.current_thread():
             thread.join(SEND_S)
 
@@ -270,4 +271,4 @@ class Listener:
                     self._missed.discard(name)
             mailboxes = tuple(self._mailboxes.get(name, ())) if wakes else ()
         for mailbox in mailboxes:
-            mailbox.put(name)
+            mailbox.put(name, message[2] if kind == b"message" else b"")

@@ -1,0 +1,250 @@
+"""``mw.locks``, in both colours: locks that application code takes itself.
+
+A ``with`` block gives back its locks before it ends. Were they lost meanwhile it raises ``LeaseLost``, so that nobody
+takes what was done for done alone; not if the block itself raised, whose error says more. If Redis is away when they
+are to be given back the block ends as if they had been: they were ours all the time, and end by themselves.
+"""
+
+import asyncio
+import threading
+from functools import partial
+from types import TracebackType
+from typing import TypeVar
+
+from redis_mw.engine.aio import AsyncDriver
+from redis_mw.engine.sync import SyncDriver
+from redis_mw.errors import CommandError, LeaseLost, NotOwner, RedisUnavailable, Refused
+from redis_mw.faces.answers import told
+from redis_mw.flows import Failure
+from redis_mw.locks import acquire as flows
+from redis_mw.locks.acquire import Outcome
+from redis_mw.locks.ask import Ask, Wanted, lease_us
+from redis_mw.locks.hold import Hold
+from redis_mw.locks.lease import Lease
+from redis_mw.locks.room import Room
+from redis_mw.settings import Duration
+
+UNDO_S = 5.0
+"""Seconds that it may take to take back what Redis did not answer."""
+
+L = TypeVar("L", bound=Lease)
+
+
+class SyncLease(Lease):
+    """Locks that a thread holds: ours until they are given back, or ``lost``."""
+
+    __slots__ = ("_driver", "_room")
+
+    def __init__(self, driver: SyncDriver, room: Room, hold: Hold) -> None:
+        super().__init__(hold)
+        self._driver = driver
+        self._room = room
+
+    def extend(self, ttl: Duration) -> None:
+        """Have the lease last so long from now on, and be renewed for as long; ``LeaseLost`` if it is over."""
+        extended(self, self._driver.run(flows.extend(self._room, self.hold, lease_us(ttl))))
+        attend(self._driver, self._room, self.hold)
+
+
+class AsyncLease(Lease):
+    """Locks that a task holds: ours until they are given back, or ``lost``."""
+
+    __slots__ = ("_driver", "_room")
+
+    def __init__(self, driver: AsyncDriver, room: Room, hold: Hold) -> None:
+        super().__init__(hold)
+        self._driver = driver
+        self._room = room
+
+    async def extend(self, ttl: Duration) -> None:
+        """Have the lease last so long from now on, and be renewed for as long; ``LeaseLost`` if it is over."""
+        extended(self, await self._driver.run(flows.extend(self._room, self.hold, lease_us(ttl))))
+        attend(self._driver, self._room, self.hold)
+
+
+class SyncLock:
+    """Some locks, to be taken as often as you like, by one thread at a time or, shared, by several."""
+
+    def __init__(self, driver: SyncDriver, room: Room, wanted: Wanted) -> None:
+        self._driver = driver
+        self._room = room
+        self._wanted = wanted
+        self._leases: list[tuple[int, SyncLease]] = []
+
+    def acquire(self) -> SyncLease:
+        """Take the locks, all at once, waiting for them in line; one round trip where they are free.
+
+        Raises ``LockTimeout`` when the wait is over, ``QueueFull`` where as many wait as may, and ``RedisUnavailable``
+        unless ``locks.on_outage`` is ``"open"``: then the lease is ``degraded``.
+        """
+        ask = self._room.ask(self._wanted)
+        hold = got(self._driver, self._room, ask, self._driver.run(flows.lock(self._room, ask)))
+        lease = SyncLease(self._driver, self._room, hold)
+        self._leases.append((threading.get_ident(), lease))
+        return lease
+
+    def release(self) -> None:
+        """Give back what this thread took last; ``NotOwner`` if that is nothing, or was lost meanwhile.
+
+        With ``RedisUnavailable`` the lease is not renewed any more, so it ends by itself.
+        """
+        lease = owned(self._leases, threading.get_ident(), self._wanted)
+        returned(lease, self._driver.run(flows.release(self._room, lease.hold)))
+
+    def __enter__(self) -> SyncLease:
+        return self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lease = owned(self._leases, threading.get_ident(), self._wanted)
+        _ = self._driver.run(flows.release(self._room, lease.hold))
+        if error is None:
+            ours(lease)
+
+
+class AsyncLock:
+    """Some locks, to be taken as often as you like, by one task at a time or, shared, by several."""
+
+    def __init__(self, driver: AsyncDriver, room: Room, wanted: Wanted) -> None:
+        self._driver = driver
+        self._room = room
+        self._wanted = wanted
+        self._leases: list[tuple[int, AsyncLease]] = []
+
+    async def acquire(self) -> AsyncLease:
+        """Take the locks, all at once, waiting for them in line; one round trip where they are free.
+
+        Raises ``LockTimeout`` when the wait is over, ``QueueFull`` where as many wait as may, and ``RedisUnavailable``
+        unless ``locks.on_outage`` is ``"open"``: then the lease is ``degraded``.
+        """
+        ask = self._room.ask(self._wanted)
+        hold = got(self._driver, self._room, ask, await self._driver.run(flows.lock(self._room, ask)))
+        lease = AsyncLease(self._driver, self._room, hold)
+        self._leases.append((id(asyncio.current_task()), lease))
+        return lease
+
+    async def release(self) -> None:
+        """Give back what this task took last; ``NotOwner`` if that is nothing, or was lost meanwhile.
+
+        With ``RedisUnavailable`` the lease is not renewed any more, so it ends by itself.
+        """
+        lease = owned(self._leases, id(asyncio.current_task()), self._wanted)
+        returned(lease, await self._driver.run(flows.release(self._room, lease.hold)))
+
+    async def __aenter__(self) -> AsyncLease:
+        return await self.acquire()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lease = owned(self._leases, id(asyncio.current_task()), self._wanted)
+        _ = await self._driver.run(flows.release(self._room, lease.hold))
+        if error is None:
+            ours(lease)
+
+
+class SyncLocks:
+    """Locks for code that runs in threads."""
+
+    def __init__(self, driver: SyncDriver, room: Room) -> None:
+        self.room = room
+        self._driver = driver
+
+    def lock(
+        self,
+        *names: str,
+        ttl: Duration | None = None,
+        wait: Duration | None = None,
+        shared: bool = False,
+        max_hold: Duration | None = None,
+    ) -> SyncLock:
+        """All of these locks at once, for ``with`` or ``acquire``: exclusive, or ``shared`` with others who read.
+
+        A lease lasts ``ttl`` and is renewed for at most ``max_hold``; ``wait`` 0 does not queue. What is left out is as
+        in the settings.
+        """
+        return SyncLock(self._driver, self.room, self.room.wanted(names, ttl, wait, shared, max_hold))
+
+
+class AsyncLocks:
+    """Locks for coroutines; the same names, awaited."""
+
+    def __init__(self, driver: AsyncDriver, room: Room) -> None:
+        self.room = room
+        self._driver = driver
+
+    def lock(
+        self,
+        *names: str,
+        ttl: Duration | None = None,
+        wait: Duration | None = None,
+        shared: bool = False,
+        max_hold: Duration | None = None,
+    ) -> AsyncLock:
+        """All of these locks at once, for ``async with`` or ``acquire``: exclusive, or ``shared`` with others who read.
+
+        A lease lasts ``ttl`` and is renewed for at most ``max_hold``; ``wait`` 0 does not queue. What is left out is as
+        in the settings.
+        """
+        return AsyncLock(self._driver, self.room, self.room.wanted(names, ttl, wait, shared, max_hold))
+
+
+def owned(leases: list[tuple[int, L]], owner: int, wanted: Wanted) -> L:
+    """Take the owner's last lease; somebody else's if there is only that, as where a fixture is taken down.
+
+    One thread must not give back what another one took by the same lock, after it lost its own.
+    """
+    for entry in reversed(leases):
+        if entry[0] == owner or len(leases) == 1:
+            leases.remove(entry)
+            return entry[1]
+    raise NotOwner(wanted.names)
+
+
+def got(driver: SyncDriver | AsyncDriver, room: Room, ask: Ask, outcome: Outcome) -> Hold:
+    """What an attempt came to, as a hold that is renewed, or raised."""
+    if isinstance(outcome, Hold):
+        attend(driver, room, outcome)
+        return outcome
+    if isinstance(outcome, Refused):
+        raise outcome
+    driver.detach(flows.leave(room, ask), UNDO_S)  # nobody knows what we have got
+    if room.open_in_outage:
+        return room.degraded(ask)
+    return told(outcome)
+
+
+def _nothing() -> None:
+    """Whoever waits hears for himself."""
+
+
+def attend(driver: SyncDriver | AsyncDriver, room: Room, hold: Hold) -> None:
+    """Have the lease renewed in the background, and channels be kept; costs next to nothing where that is done."""
+    memory = room.memory
+    for channel in memory.to_keep():
+        driver.hear("locks", channel, _nothing)
+    pace = None if hold.degraded else memory.held.add(hold)
+    if pace is not None:
+        driver.tend(("locks", pace), partial(room.renewing, pace))
+
+
+def returned(lease: Lease, outcome: bool | Failure) -> None:
+    """What giving back came to, for those who asked for that alone."""
+    if lease.hold.lost is not None:
+        raise NotOwner(lease.names)
+    _ = told(outcome)
+
+
+def ours(lease: Lease) -> None:
+    """Raise ``LeaseLost`` unless the lease was ours until it was given back."""
+    if lease.hold.lost is not None:
+        raise LeaseLost(lease.names)
+
+
+def extended(lease: Lease, outcome: bool | Failure) -> None:
+    """Raise ``LeaseLost`` unless the lease lasts as long as was asked for."""
+    if outcome is False:
+        raise LeaseLost(lease.names)
+    if isinstance(outcome, (CommandError, RedisUnavailable)):
+        _ = told(outcome)
