@@ -126,11 +126,11 @@ class Breaker:
         """Judge the probe under way; False: it is over. What has arrived must have been read before this."""
         if self._probe_began is None:
             return False
-        waited = now - self._probe_began
+        # Compared as ``judge_at`` adds it up: a difference may round to less, and nothing would ever be judged.
         for gate in self._gates:
-            if gate.suspect and waited >= gate.judged_after:
+            if gate.suspect and now >= self._probe_began + gate.judged_after:
                 self._open(gate, now)
-        if waited >= self._firm.judged_after:
+        if now >= self._probe_began + self._firm.judged_after:
             self._probe_over(now)
             return False
         return True

@@ -92,7 +92,7 @@ class Status(msgspec.Struct, frozen=True, gc=False):
 
 
 class Destroyed(msgspec.Struct, frozen=True, gc=False):
-    """The reply of ``destroy``: ended, gone or other, and the name and user of all that went."""
+    """The reply of ``destroy``: ended, gone, other or kept, and the name and user of all that went."""
 
     status: str
     sessions: tuple[tuple[str, str | None], ...] = ()
@@ -162,9 +162,9 @@ class Commands:
         keys = (self.key(old), self.key(new))
         return self._command((*words, *changes.arguments()), _status, *keys, script=REGENERATE)
 
-    def destroy(self, name: str, *, user: str | None = None, spare: str | None = None) -> Command[Destroyed]:
-        """End a session, and what it became if it was regenerated; not ``spare``, and only ``user``'s, if given."""
-        words = ("" if user is None else "+" + user, "" if spare is None else self.key(spare))
+    def destroy(self, name: str, *, user: str | None = None, keep: str | None = None) -> Command[Destroyed]:
+        """End a session and what it became if it was regenerated, but for ``keep``; only ``user``'s, if given."""
+        words = ("" if user is None else "+" + user, "" if keep is None else self.key(keep))
         return self._command(words, self._destroyed, self.key(name), script=DESTROY)
 
     def peek(self, name: str) -> Command[tuple[Meta | None, bytes | None, str | None]]:

@@ -56,8 +56,8 @@ def revoke_user(store: Store, user: str, *, keep: str | None = None) -> Flow[int
         names = [name for name in names if name != keep]
         if not names:
             break
-        # What an id of before a regeneration has become is ended with it, but not the one to keep.
-        replies = yield from send(*(store.commands.destroy(name, user=user, spare=keep) for name in names))
+        # An id of before a regeneration is what it has become: it ends with that, or is kept with it.
+        replies = yield from send(*(store.commands.destroy(name, user=user, keep=keep) for name in names))
         ended: list[str] = []
         for name, reply in zip(names, replies, strict=True):
             if isinstance(reply, Failure):

@@ -342,3 +342,18 @@ def test_all_but_this_one_can_be_revoked_though_its_old_id_is_noted_still(run, r
     assert run(moving.close({"a": 1})).outcome == "regenerated"
     run(index.revoke_user(room.store, USER, keep=moving.handle))
     assert is_live(moving)
+
+
+def test_and_the_old_id_of_the_one_that_is_kept_goes_on_to_mean_it(run, room, enter, is_live):
+    first = enter(room)
+    moving = Visit(room, first.id)
+    moving.regenerate()
+    run(moving.close({"a": 1}))
+    run(index.revoke_user(room.store, USER, keep=moving.handle))
+    behind = Visit(room, first.id)
+    run(behind.load())
+    assert behind.record is not None and behind.record.read_only
+    leaving = Visit(room, first.id)
+    leaving.logout()
+    run(leaving.close(None))
+    assert not is_live(moving)

@@ -138,17 +138,22 @@ class Model:
             del self.sessions[old]
         return "live"
 
-    def destroy(self, name: str, user: str | None, spare: str | None) -> tuple[str, list[tuple[str, str | None]]]:
+    def destroy(self, name: str, user: str | None, keep: str | None) -> tuple[str, list[tuple[str, str | None]]]:
         session = self.sessions.get(name)
         if session is None:
             return "gone", []
         if user is not None and session.user != user:
             return "other", []
+        became = session.successor
+        while became is not None:
+            if became == keep:
+                return "kept", []
+            became = self.sessions[became].successor if became in self.sessions else None
         went: list[tuple[str, str | None]] = []
         while session is not None and (user is None or session.user == user):
             del self.sessions[name]
             went.append((name, session.user or None))
-            if session.successor in (None, spare):
+            if session.successor is None:
                 break
             name, session = session.successor, self.sessions.get(session.successor)
         return "ended", went
@@ -267,10 +272,10 @@ class Scripts(RuleBasedStateMachine):
         if status.status == "longer":
             assert status.deadline_us - status.now_us > noted
 
-    @rule(name=names, user=st.sampled_from([None, None, "42", "a|b"]), spare=st.sampled_from([None, *NAMES]))
-    def destroy(self, name: str, user: str | None, spare: str | None) -> None:
-        destroyed = self.run(self.commands.destroy(name, user=user, spare=spare))
-        assert (destroyed.status, list(destroyed.sessions)) == self.model.destroy(name, user, spare)
+    @rule(name=names, user=st.sampled_from([None, None, "42", "a|b"]), keep=st.sampled_from([None, *NAMES]))
+    def destroy(self, name: str, user: str | None, keep: str | None) -> None:
+        destroyed = self.run(self.commands.destroy(name, user=user, keep=keep))
+        assert (destroyed.status, list(destroyed.sessions)) == self.model.destroy(name, user, keep)
 
     @rule(user=st.sampled_from(["42", "a|b"]), name=names)
     def enlist(self, user: str, name: str) -> None:

@@ -74,6 +74,8 @@ def serving(home: Path, settings: Settings, log: Path, *arguments: str, **enviro
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("REDIS_MW_")}
     command = [sys.executable, "-m", "gunicorn", "--preload", "--no-control-socket", "--bind", f"127.0.0.1:{port}"]
+    # gunicorn forgets to tell a worker that it forks while it is told to stop: it ends that one only after this.
+    command += ["--graceful-timeout", "10"]
     with log.open("wb") as said:
         process = subprocess.Popen(
             [*command, "--chdir", str(home), *arguments, "served:app"],
@@ -86,7 +88,12 @@ def serving(home: Path, settings: Settings, log: Path, *arguments: str, **enviro
         yield Browser(port)
     finally:
         process.terminate()
-        assert process.wait(30) == 0
+        try:
+            assert process.wait(30) == 0
+        finally:
+            if process.poll() is None:
+                process.kill()
+                _ = process.wait()
 
 
 def hang_up_beside_another(rude: Browser, end: str = "") -> None:
