@@ -156,8 +156,11 @@ class Model:
                     if len(self.queue(name)) >= MOST:
                         return Crowded(look)
             for name in wanted.names:
-                last = self.queue(name)[-1][1] if self.queue(name) else 0
-                self.queue(name).append((entry, max(self.now, last + 1)))
+                queue = self.queue(name)
+                since = max(self.now, queue[-1][1] + 1 if queue else 0)
+                # Nobody stands in a queue twice: of one who gave up waiting for several locks, his old place may still
+                # be in this one, behind somebody else's.
+                self.waits[name] = [other for other in queue if other[0] != entry] + [(entry, since)]
         before = [other for other, _ in self.queue(wanted.names[0])].index(entry)
         return Waiting(look, self.now, before)
 
