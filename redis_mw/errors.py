@@ -167,7 +167,13 @@ class QueueFull(Refused):
 
 
 class LeaseLost(RedisMWError):
-    """The locks ``names`` were lost while they were held: what was done meanwhile may not have been done alone."""
+    """The locks ``names`` were lost while they were held: what was done meanwhile may not have been done alone.
+
+    Answered with 503 unless handled.
+    """
+
+    status = 503
+    retry_after = 1.0
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -194,5 +200,5 @@ class IdempotencyError(Refused):
         return str(self.problem["reason"])
 
 
-Refusal: TypeAlias = SessionUnavailable | RedisUnavailable | SessionLimitReached | Refused
+Refusal: TypeAlias = SessionUnavailable | RedisUnavailable | SessionLimitReached | LeaseLost | Refused
 """What is no bug but an answer, of this ``status``, unless the application handles it."""

@@ -123,6 +123,32 @@ def done(value: T) -> Flow[T]:
     yield  # unreachable: it makes this function a generator
 
 
+def begun(flow: Flow[T]) -> Flow[T]:
+    """The same flow, advanced to its first effect: what it raises before that it raises here."""
+    try:
+        effect = next(flow)
+    except StopIteration as end:
+        return done(end.value)
+    return _resumed(flow, effect)
+
+
+def _resumed(flow: Flow[T], effect: Effect) -> Flow[T]:
+    try:
+        while True:
+            try:
+                reply = yield effect
+            except GeneratorExit:
+                flow.close()
+                raise
+            except BaseException as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(reply)
+    except StopIteration as end:
+        value: T = end.value
+        return value
+
+
 @overload
 def together(a: Flow[A], b: Flow[B], /) -> Flow[tuple[A, B]]: ...
 @overload

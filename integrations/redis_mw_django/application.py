@@ -27,9 +27,10 @@ from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
 from redis_mw.layer.cookie import SessionCookie
+from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
+from redis_mw.layer.rooms import rooms_of
 from redis_mw.layer.secrets import signing_secrets
-from redis_mw.limits.room import limits_of
 from redis_mw.limits.verdict import Explanation
 from redis_mw.sessions.room import Room, furnish
 from redis_mw.settings import Settings, microseconds, replace
@@ -46,8 +47,8 @@ class Application:
 
     def __init__(self, worker: str) -> None:
         self.settings = _for_worker(settings_tree(), worker)
-        self.limits = limits_of(self.settings, events_of(self.settings), limits_secret(self.settings))
-        self.sync = RedisMW(self.settings, limits=self.limits)
+        self.rooms = rooms_of(self.settings, events_of(self.settings), rooms_secret(self.settings))
+        self.sync = RedisMW(self.settings, rooms=self.rooms)
         self._explained_by(self.sync)
         self._by_loop: dict[asyncio.AbstractEventLoop, AsyncRedisMW] = {}
 
@@ -55,12 +56,12 @@ class Application:
     def layer(self) -> Layer:
         """The request layer; raises ``SettingsError`` where cookies cannot be signed."""
         cookie = SessionCookie(name=django_settings.SESSION_COOKIE_NAME)
-        return Layer(self.settings, self._furnished(), cookie, self.limits)
+        return Layer(self.settings, self._furnished(), cookie, self.rooms)
 
     @cached_property
     def needs_routes(self) -> bool:
-        """Whether a limit of the settings counts by the route."""
-        return self.limits is not None and self.layer.needs_routes
+        """Whether a rule depends on the route."""
+        return self.layer.needs_routes
 
     @property
     def room(self) -> Room:
@@ -77,7 +78,7 @@ class Application:
         if face is None:
             for ended in [each for each in self._by_loop if each.is_closed()]:
                 del self._by_loop[ended]
-            face = self._by_loop[loop] = AsyncRedisMW(self.settings, limits=self.limits)
+            face = self._by_loop[loop] = AsyncRedisMW(self.settings, rooms=self.rooms)
             face.sync = self.sync
             self._explained_by(face)
         return face
@@ -111,10 +112,9 @@ class Application:
 
         return detach
 
-    def attend(self) -> None:
-        """See to what this process remembers of limits, after they were asked here."""
-        if self.limits is not None:
-            attend(self._driver(), self.limits)
+    def attend(self, exchange: Exchange) -> None:
+        """See to what a request has left to do in this process, after Redis was asked here."""
+        attend(self._driver(), self.rooms, exchange)
 
     def _driver(self) -> SyncDriver | AsyncDriver:
         """The driver that ``run`` or, on a loop that lives on, ``arun`` uses here."""
@@ -134,7 +134,7 @@ class Application:
 
     def _explained_by(self, face: RedisMW | AsyncRedisMW) -> None:
         """Let ``mw.limits.explain`` read Django's requests."""
-        if self.limits is not None:
+        if self.rooms.limits is not None:
             face.limits.explainer = self._explain
 
     def _explain(self, request: HttpRequest) -> Flow[list[Explanation]]:
@@ -156,9 +156,9 @@ def settings_tree() -> Settings:
     return given if isinstance(given, Settings) else Settings.from_mapping(given)
 
 
-def limits_secret(settings: Settings) -> str | bytes:
-    """Django's own key, for where the settings have none; it hashes what limits count by and may be a credential."""
-    return "" if settings.secret or settings.limits is None else djangos_secrets()[0]
+def rooms_secret(settings: Settings) -> str | bytes:
+    """Django's own key, for where the settings have none: it hashes what may be a credential of a request's sender."""
+    return "" if settings.secret else djangos_secrets()[0]
 
 
 def djangos_secrets() -> list[str | bytes]:

@@ -43,8 +43,8 @@ class Arrival:
         self._taken = False
         self._name = django_settings.SESSION_COOKIE_NAME
         self._id: str | None = None
-        limited = application.limits is not None
-        self.found = find(request, needed=application.needs_routes) if limited else NOWHERE
+        layer = application.layer
+        self.found = find(request, needed=layer.needs_routes) if layer.reads_marks else NOWHERE
         """The view that will answer, as far as it can be known before other middleware runs."""
         if not ours:
             self.exchange = _begun(application, request, self.found, None)
@@ -63,14 +63,13 @@ class Arrival:
     def asks(self) -> bool:
         """Whether something is to be asked of Redis before the view runs."""
         visit = self.exchange.visit
-        if self.exchange.entries:
+        if self.exchange.asks:
             return True
         return self.exchange.policy.mode == "require" and visit is not None and visit.id is not None
 
     def attend(self) -> None:
-        """See to what the limits of the request have left to do in this process."""
-        if self.exchange.tally is not None:
-            self.application.attend()
+        """See to what the request has left to do in this process."""
+        self.application.attend(self.exchange)
 
     def take(self, id: str | None) -> Visit | None:
         """The visit that was begun for this request, if the session with this id is meant and nobody took it yet."""

@@ -15,13 +15,13 @@ from django.utils.module_loading import import_string
 
 from redis_mw.errors import MissingExtra, PolicyError, Problem, SettingsError
 from redis_mw.faces.listening import events_of
+from redis_mw.layer.entries import Entries
+from redis_mw.layer.rooms import rooms_of
 from redis_mw.layer.secrets import SHORTEST, must_sign
-from redis_mw.limits.room import limits_of
 from redis_mw.policy.marks import Placed
-from redis_mw.policy.table import Table
 from redis_mw.sessions.room import furnish
 from redis_mw.settings import Cookie, Sessions, Settings
-from redis_mw_django.application import djangos_secrets, lifetime_us, limits_secret, settings_tree
+from redis_mw_django.application import djangos_secrets, lifetime_us, rooms_secret, settings_tree
 from redis_mw_django.routes import all_marks, views_of
 
 OURS = "redis_mw_django.middleware.RedisMiddleware"
@@ -43,11 +43,9 @@ def settings_hold() -> Iterator[CheckMessage]:
     try:
         tree = settings_tree()
         events = events_of(tree)
-        limits = limits_of(tree, events, limits_secret(tree))
-        _ = Table(tree, limits.entry if limits is not None else None)
-        if limits is not None:
-            for mark, place in _marks():
-                _ = limits.entry(mark.policy, place)
+        entries = Entries(tree, rooms_of(tree, events, rooms_secret(tree)))
+        for placed in _marks():
+            _ = entries.of_mark(placed, "")
         if tree.sessions is not None:
             _ = furnish(tree, tree.sessions, (), events)
     except SettingsError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from redis_mw.layer.exchange import raised
 from redis_mw.policy.marks import Placed
 from redis_mw_django.arrival import Arrival
 from redis_mw_django.routes import route_of
@@ -22,19 +23,19 @@ class Gate:
         """Count what was not counted yet, in one trip; raises ``Refused`` where the request must not pass."""
         late = self._late((placed, *more))
         if late:
-            refused = self._application.run(self._layer.hold(self.arrival.exchange, *late))
-            self._application.attend()
-            if refused is not None:
-                raise refused
+            answer = self._application.run(self._layer.hold(self.arrival.exchange, *late))
+            self.arrival.attend()
+            if answer is not None:
+                raise raised(answer)
 
     async def ahold(self, placed: Placed, *more: Placed) -> None:
         """The same on the event loop."""
         late = self._late((placed, *more))
         if late:
-            refused = await self._application.arun(self._layer.hold(self.arrival.exchange, *late))
-            self._application.attend()
-            if refused is not None:
-                raise refused
+            answer = await self._application.arun(self._layer.hold(self.arrival.exchange, *late))
+            self.arrival.attend()
+            if answer is not None:
+                raise raised(answer)
 
     def _late(self, placed: Iterable[Placed]) -> list[Placed]:
         """What was not counted. Django knows the route by now, whoever chose it."""

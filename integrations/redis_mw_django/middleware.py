@@ -19,14 +19,14 @@ from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.limits import AsyncRequestLimits, RequestLimits
 from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
-from redis_mw.layer.exchange import Proceed, Respond
+from redis_mw.layer.exchange import Proceed, Replay, Respond
 from redis_mw.policy.current import CURRENT, GATE, Context
 from redis_mw.policy.marks import Placed
 from redis_mw_django.application import application
 from redis_mw_django.arrival import ARRIVAL, ATTRIBUTE, Arrival
 from redis_mw_django.departure import Departure
 from redis_mw_django.gate import Gate
-from redis_mw_django.refusals import arefusal, refusal
+from redis_mw_django.refusals import arefusal, refusal, replayed
 from redis_mw_django.routes import marks_for
 from redis_mw_django.sessions import SessionStore
 
@@ -64,8 +64,9 @@ class RedisMiddleware:
         with self._arrived(request, application().sync) as arrival:
             opened = arrival.application.run(_open(arrival)) if arrival.asks else Proceed()
             arrival.attend()
-            if isinstance(opened, Respond):
-                return _left(refusal(request, opened.refusal), arrival)
+            if isinstance(opened, (Respond, Replay)):
+                answer = replayed(opened) if isinstance(opened, Replay) else refusal(request, opened.refusal)
+                return _left(answer, arrival)
             response = cast(HttpResponseBase, self.get_response(request))
             session = _session_of(request)
             if session is not None and _saves_errors(arrival, response, session):
@@ -83,8 +84,9 @@ class RedisMiddleware:
         with self._arrived(request, application().aio) as arrival:
             opened = await arrival.application.arun(_open(arrival)) if arrival.asks else Proceed()
             arrival.attend()
-            if isinstance(opened, Respond):
-                return _left(await arefusal(request, opened.refusal), arrival)
+            if isinstance(opened, (Respond, Replay)):
+                answer = replayed(opened) if isinstance(opened, Replay) else await arefusal(request, opened.refusal)
+                return _left(answer, arrival)
             response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
             session = _session_of(request)
             if session is not None and _saves_errors(arrival, response, session):
@@ -143,14 +145,14 @@ class RedisMiddleware:
             CURRENT.reset(here)
 
 
-def _open(arrival: Arrival) -> Flow[Proceed | Respond]:
+def _open(arrival: Arrival) -> Flow[Proceed | Respond | Replay]:
     return arrival.application.layer.open(arrival.exchange, eager=False)
 
 
 def _uncounted(request: HttpRequest, view: Any) -> tuple[Placed, ...]:
     """The marks of the view that Django has chosen, where it is not the one that was expected."""
     arrival: Arrival = getattr(request, ATTRIBUTE)
-    if view is arrival.found.view or arrival.application.limits is None:
+    if view is arrival.found.view or not arrival.application.layer.reads_marks:
         return ()
     return marks_for(view, request.method or "GET")
 
@@ -158,7 +160,7 @@ def _uncounted(request: HttpRequest, view: Any) -> tuple[Placed, ...]:
 def _shown(request: HttpRequest, arrival: Arrival, face: RedisMW | AsyncRedisMW) -> Context:
     """The context that the request's code sees."""
     limits: RequestLimits | AsyncRequestLimits | None = None
-    if arrival.application.limits is not None:
+    if arrival.application.rooms.limits is not None:
         layer, exchange = arrival.application.layer, arrival.exchange
         if isinstance(face, AsyncRedisMW):
             limits = AsyncRequestLimits(face.limits, layer, exchange)

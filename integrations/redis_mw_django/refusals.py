@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from redis_mw.errors import Refusal, SessionLimitReached, SessionUnavailable
-from redis_mw.layer.exchange import refused
+from redis_mw.layer.exchange import Replay, refused
 
 
 class SessionAway(SessionUnavailable, BadRequest):
@@ -42,3 +42,11 @@ def refusal(request: HttpRequest, error: Refusal) -> HttpResponseBase:
             return cast(HttpResponseBase, answer)
     response = refused(error, request.headers.get("Accept"))
     return HttpResponse(response.body, status=response.status, headers=dict(response.headers))
+
+
+def replayed(replay: Replay) -> HttpResponse:
+    """What was answered before to the same request."""
+    response = HttpResponse(replay.response.body, status=replay.response.status)
+    for name, value in replay.response.headers:
+        response.headers[name] = value
+    return response

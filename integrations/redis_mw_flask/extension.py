@@ -18,7 +18,7 @@ from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.layer.layer import Layer
-from redis_mw.limits.room import limits_of
+from redis_mw.layer.rooms import rooms_of
 from redis_mw.limits.verdict import Explanation
 from redis_mw.settings import Settings
 from redis_mw_flask.around import Around
@@ -67,9 +67,9 @@ class RedisExtension:
         if NAME in app.extensions:
             raise SettingsError([Problem(f"app.extensions[{NAME!r}]", "is there already", "call init_app once an app")])
         tree = _settings(app, settings)
-        limits = limits_of(tree, events_of(tree), lambda: app.secret_key or "")
-        mw = RedisMW(tree, limits=limits)
-        bare = cache(lambda: Layer(tree, None, SessionCookie(name=""), limits))
+        rooms = rooms_of(tree, events_of(tree), lambda: app.secret_key or "")
+        mw = RedisMW(tree, rooms=rooms)
+        bare = cache(lambda: Layer(tree, None, SessionCookie(name=""), rooms))
         interface = None
         if mw.settings.sessions is not None:
             interface = RedisSessionInterface(mw, mw.settings.sessions)
@@ -82,7 +82,7 @@ class RedisExtension:
             _warn_of_another(app)
             app.session_interface = interface
         mounted = app.extensions[NAME] = Mounted(mw, interface, bare, Views(app))
-        if limits is not None:
+        if rooms.limits is not None:
             mw.limits.explainer = lambda asked: _explain(mounted, asked)
         answer_refusals(app, _seal)
         app.before_request_funcs.setdefault(None, []).insert(0, lambda: _enter(mounted))

@@ -56,8 +56,7 @@ class RedisSessionInterface(SessionInterface):
             check(app, self, self._sessions.cookie)
             secrets = signing_secrets(settings, own, named="app.secret_key (SECRET_KEY)")
             room = furnish(settings, self._sessions, secrets, self._mw.events, user_of=_flask_login_user)
-            limits = self._mw.limits.room if settings.limits is not None else None
-            made = self._made = Made(own, cookie, Layer(settings, room, cookie, limits))
+            made = self._made = Made(own, cookie, Layer(settings, room, cookie, self._mw.rooms))
         return made.layer
 
     def open_session(self, app: Flask, request: Request) -> RedisSession | None:

@@ -11,7 +11,7 @@ from redis_mw.faces.limits import RequestLimits
 from redis_mw.faces.sync import RedisMW
 from redis_mw.http.request import Fields
 from redis_mw.http.request import Request as HttpRequest
-from redis_mw.layer.exchange import Exchange, Respond, respond
+from redis_mw.layer.exchange import Exchange, Replay, Respond
 from redis_mw.layer.layer import Layer
 from redis_mw.policy.current import CURRENT, GATE, Context, Gate
 from redis_mw.policy.marks import Placed
@@ -50,7 +50,7 @@ class Passage:
     def begin(self, layer: Layer, exchange: Exchange, session: Any = None) -> None:
         """The exchange has begun: application code may know of it from here on."""
         self.layer, self.exchange = layer, exchange
-        limits = RequestLimits(self._mw.limits, layer, exchange) if layer.limits is not None else None
+        limits = RequestLimits(self._mw.limits, layer, exchange) if layer.rooms.limits is not None else None
         self.context = Context(self._mw, session, limits)
 
     @property
@@ -73,10 +73,10 @@ class Passage:
         if self._opened:
             return
         self._opened = True
-        if exchange.entries or exchange.policy.mode == "require":
+        if exchange.asks or exchange.policy.mode == "require":
             outcome = self._mw.driver.run(layer.open(exchange, eager=False))
             self._attend(layer)
-            if isinstance(outcome, Respond):
+            if isinstance(outcome, (Respond, Replay)):
                 raise raised(outcome)
 
     def enter(self) -> Tokens:
@@ -88,10 +88,10 @@ class Passage:
         layer, exchange = self.begun
         if placed.mark in exchange.held:
             return
-        refused = self._mw.driver.run(layer.hold(exchange, placed))
+        answer = self._mw.driver.run(layer.hold(exchange, placed))
         self._attend(layer)
-        if refused is not None:
-            raise raised(respond(exchange, refused))
+        if answer is not None:
+            raise raised(answer)
 
     async def ahold(self, placed: Placed) -> None:
         """The same for an asynchronous view: its loop has nothing else to do, so it may wait."""
@@ -145,8 +145,8 @@ class Passage:
             self._mw.driver.detach(layer.finish(exchange), within=FINISH_WITHIN)
 
     def _attend(self, layer: Layer) -> None:
-        if layer.limits is not None:
-            attend(self._mw.driver, layer.limits)
+        if self.exchange is not None:
+            attend(self._mw.driver, layer.rooms, self.exchange)
 
 
 def leave(tokens: Tokens) -> None:

@@ -21,6 +21,7 @@ from werkzeug.exceptions import (
 )
 
 from redis_mw.errors import (
+    LeaseLost,
     LimitExceeded,
     RedisMWError,
     RedisUnavailable,
@@ -95,9 +96,11 @@ class ClientDenied(_Limited, Forbidden):  # type: ignore[misc]
     """The client is on the deny list: a 403."""
 
 
-def raised(refused: exchange.Respond) -> HTTPException:
-    """What the layer refuses, as an exception."""
-    return _raised(refused.refusal, refused.response)
+def raised(answer: exchange.Respond | exchange.Replay) -> HTTPException:
+    """What takes the place of a view that must not run, as an exception."""
+    if isinstance(answer, exchange.Replay):
+        return HTTPException(response=_response(answer.response))
+    return _raised(answer.refusal, answer.response)
 
 
 def answer_refusals(app: Flask, seal: Callable[[Response], None]) -> None:
@@ -161,6 +164,10 @@ def _raised(refusal: Refusal, answer: exchange.Response) -> HTTPException:
             return RedisAway(answer, refusal.reason)
         case SessionLimitReached():
             return TooManySessions(answer, refusal.limit)
+        case LeaseLost():
+            lost = HTTPException(exchange.detail_of(refusal), _response(answer))
+            lost.code = refusal.status
+            return lost
 
 
 @cache

@@ -10,10 +10,12 @@ from typing import TypeAlias
 from starlette import responses
 from starlette.types import Message, Send
 
+from redis_mw.engine.aio import AsyncDriver
 from redis_mw.http.cookies import SetCookie
 from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw_starlette.keeper import Keeper
+from redis_mw_starlette.recording import Recording
 
 Header: TypeAlias = tuple[bytes, bytes]
 
@@ -24,24 +26,27 @@ class _Answer:
     ``failure`` is why the session could not be written and nothing was sent.
     """
 
-    def __init__(self, layer: Layer, exchange: Exchange, send: Send) -> None:
+    def __init__(self, driver: AsyncDriver, layer: Layer, exchange: Exchange, send: Send) -> None:
         self.started = False
         self.failure: Exception | None = None
         self.keeper: Keeper | None = None
+        self._driver = driver
         self._layer = layer
         self._exchange = exchange
         self._send = send
 
     def _note(self, status: int, headers: Iterable[Sequence[bytes]]) -> None:
-        """What the limits are settled by."""
+        """What the limits are settled by, and what is replayed to whoever sends the request again."""
         exchange = self._exchange
         exchange.status = status
+        if exchange.attempt is not None:
+            exchange.headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
         if exchange.tally is not None:
             response = exchange.answer = responses.Response(status_code=status)
             response.raw_headers = [(bytes(name), bytes(value)) for name, value in headers]
 
     def _begun(self) -> None:
-        self.started = True
+        self.started = self._exchange.started = True
         if self.keeper is not None:
             self.keeper.answered = True
 
@@ -49,10 +54,11 @@ class _Answer:
 class Response(_Answer):
     """The ``send`` of an HTTP request."""
 
-    def __init__(self, layer: Layer, exchange: Exchange, send: Send, *, save_on_5xx: bool) -> None:
-        super().__init__(layer, exchange, send)
+    def __init__(self, driver: AsyncDriver, layer: Layer, exchange: Exchange, send: Send, *, save_on_5xx: bool) -> None:
+        super().__init__(driver, layer, exchange, send)
         self._save_on_5xx = save_on_5xx
         self._start: Message | None = None
+        self._recording: Recording | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self.started:
@@ -60,30 +66,43 @@ class Response(_Answer):
             return
         if self.failure is not None:
             raise self.failure
-        await self._begin()
+        if self._start is not None:
+            await self._begin(message)
+        if self._recording is not None and self._recording.add(message):
+            recording, self._recording = self._recording, None
+            await self._driver.run(self._layer.complete(self._exchange, recording.body))
         await self._send(message)
 
     async def finish(self) -> None:
         """The application has returned; what it left behind is sent, or why it could not be is raised."""
-        await self._begin()
+        if self._start is not None:
+            await self._begin({"type": "http.response.body", "more_body": True})
         if self.failure is not None:
             raise self.failure
 
-    async def _begin(self) -> None:
+    async def _begin(self, first: Message) -> None:
+        """Do what is to be done before the head is sent; ``first`` is the first part of the body."""
         start, self._start = self._start, None
         if start is None:
             return
-        keeper = self.keeper
+        keeper, whole = self.keeper, None
         cookie, vary = None, False
+        self._note(start["status"], start.get("headers", ()))
+        if self._layer.records(self._exchange):
+            if first["type"] == "http.response.body" and not first.get("more_body", False):
+                whole = bytes(first.get("body", b""))
+            else:
+                self._recording = Recording(self._exchange)
         if keeper is not None:
             try:
                 failed = start["status"] >= 500 and not self._save_on_5xx
-                cookie = await _settled(keeper, start["status"], failed=failed)
+                cookie = await _settled(keeper, start["status"], whole, failed=failed)
             except Exception as error:
                 self.failure = error
                 raise
             vary = keeper.session.accessed
-        self._note(start["status"], start.get("headers", ()))
+        elif whole is not None:
+            await self._driver.run(self._layer.complete(self._exchange, whole))
         fields = self._layer.fields(self._exchange)
         if vary or cookie is not None or fields:
             start["headers"] = completed(start.get("headers", ()), cookie, vary=vary, fields=fields)
@@ -125,14 +144,16 @@ class Accept(_Answer):
             message["headers"] = completed(message.get("headers") or (), cookie, vary=False, fields=fields)
 
 
-async def _settled(keeper: Keeper, status: int, *, failed: bool = False) -> SetCookie | None:
+async def _settled(
+    keeper: Keeper, status: int, whole: bytes | None = None, *, failed: bool = False
+) -> SetCookie | None:
     """Write the session, or give it up; the cookie that the response must carry.
 
     An error that answers for what could not be written is sent, and does not fail for the same reason once more.
     """
     if failed or keeper.abandoned or (keeper.failed and status >= 400):
-        return await keeper.abandon()
-    return await keeper.commit()
+        return await keeper.abandon(whole)
+    return await keeper.commit(whole)
 
 
 def completed(

@@ -8,21 +8,19 @@ import threading
 
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.limits import Explain
-from redis_mw.limits.room import Room as LimitRoom
+from redis_mw.layer.rooms import Rooms
 from redis_mw.settings import Settings
 
 
 class Faces:
     """The faces of one middleware. A ``shared`` one is somebody else's: it serves every request, and is not closed."""
 
-    def __init__(
-        self, settings: Settings, shared: AsyncRedisMW | None, limits: LimitRoom | None, explain: Explain
-    ) -> None:
+    def __init__(self, settings: Settings, shared: AsyncRedisMW | None, rooms: Rooms, explain: Explain) -> None:
         self._settings = settings
         self._shared = shared
-        self._limits = limits
+        self._rooms = rooms
         self._explain = explain
-        if shared is not None and limits is not None:
+        if shared is not None and rooms.limits is not None:
             shared.limits.explainer = explain
         self._lock = threading.Lock()
         self._by_loop: dict[asyncio.AbstractEventLoop, AsyncRedisMW] = {}
@@ -49,9 +47,9 @@ class Faces:
             return face
 
     def _made(self) -> AsyncRedisMW:
-        """All of them share one memory of the process's limits."""
-        face = AsyncRedisMW(self._settings, limits=self._limits)
-        if self._limits is not None:
+        """All of them share one memory of the process's limits and locks."""
+        face = AsyncRedisMW(self._settings, rooms=self._rooms)
+        if self._rooms.limits is not None:
             face.limits.explainer = self._explain
         return face
 

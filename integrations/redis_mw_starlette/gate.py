@@ -1,48 +1,83 @@
-"""What a request has of the limits: ``current().limits``, and the gate that decorated endpoints ask before they run."""
+"""The gate that decorated endpoints ask before they run: has marks enforced that nobody saw in time."""
 
-from starlette.requests import HTTPConnection
+from anyio import from_thread
+from starlette.requests import HTTPConnection, Request
 from starlette.types import Scope
 
-from redis_mw.errors import Refused
 from redis_mw.faces.aio import AsyncRedisMW
-from redis_mw.faces.attending import attend
+from redis_mw.faces.attending import Driver, attend
 from redis_mw.faces.limits import AsyncRequestLimits
-from redis_mw.flows import Flow
-from redis_mw.layer.exchange import Exchange
+from redis_mw.idempotency.attempt import Attempt
+from redis_mw.layer.exchange import Exchange, Replay, Respond, raised
 from redis_mw.layer.layer import Layer
 from redis_mw.policy.marks import Placed
+from redis_mw_starlette.body import Body
+from redis_mw_starlette.keeper import Keeper
 
 
 class Gate(AsyncRequestLimits):
-    """One object for both, since every request has one. Marks that were counted before cost a look into a set."""
+    """One object for this and for ``current().limits``, since every request has one. Marks that were asked before cost
+    a look into a set.
+    """
 
-    def __init__(self, mw: AsyncRedisMW, layer: Layer, exchange: Exchange, scope: Scope) -> None:
-        super().__init__(mw.limits if layer.limits is not None else None, layer, exchange)
+    def __init__(
+        self,
+        mw: AsyncRedisMW,
+        layer: Layer,
+        exchange: Exchange,
+        scope: Scope,
+        body: Body | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        super().__init__(mw.limits if layer.rooms.limits is not None else None, layer, exchange)
         self._mw = mw
         self._scope = scope
+        self._body = body
+        self._keeper = keeper
 
     def hold(self, placed: Placed) -> None:
         """For plain ``def`` endpoints, which run in threads."""
         if placed.mark in self._exchange.held:
             return
-        driver = self._mw.sync.driver
-        refused = driver.run(self._late(placed))
-        if self._layer.limits is not None:
-            attend(driver, self._layer.limits)
-        if refused is not None:
-            raise refused
+        attempt, driver = self._late(placed), self._mw.sync.driver
+        if attempt is not None and self._body is not None:
+            from_thread.run(self._body.read_into, attempt)
+        unseen = self._unseen
+        self._passed(driver, driver.run(self._layer.hold(self._exchange, unseen=unseen)), unseen)
 
     async def ahold(self, placed: Placed) -> None:
         """For endpoints that run on the event loop."""
         if placed.mark in self._exchange.held:
             return
-        refused = await self._mw.driver.run(self._late(placed))
-        if self._layer.limits is not None:
-            attend(self._mw.driver, self._layer.limits)
-        if refused is not None:
-            raise refused
+        attempt, driver = self._late(placed), self._mw.driver
+        if attempt is not None and self._body is not None:
+            await self._body.read_into(attempt)
+        unseen = self._unseen
+        self._passed(driver, await driver.run(self._layer.hold(self._exchange, unseen=unseen)), unseen)
 
-    def _late(self, placed: Placed) -> Flow[Refused | None]:
-        if self._exchange.native is None:
-            self._exchange.native = HTTPConnection(self._scope)
-        return self._layer.hold(self._exchange, placed)
+    @property
+    def records(self) -> bool:
+        """Whether the response will have to be kept."""
+        return self._layer.records(self._exchange)
+
+    @property
+    def _unseen(self) -> bool:
+        """Whether nobody has looked at the session yet, so that it may be read again."""
+        return self._keeper is not None and not self._keeper.session.accessed
+
+    def _late(self, placed: Placed) -> Attempt | None:
+        """Take in the mark; the attempt that still has to be told the body, if there is one."""
+        exchange = self._exchange
+        if exchange.native is None:
+            exchange.native = (Request if self._scope["type"] == "http" else HTTPConnection)(self._scope)
+        read = {name: str(value) for name, value in self._scope.get("path_params", {}).items()}
+        self._layer.routed(exchange, [placed], exchange.route, {**read, **exchange.parameters})
+        attempt = self._layer.attempt_of(exchange)
+        return attempt if attempt is not None and attempt.outcome is None else None
+
+    def _passed(self, driver: Driver, answer: Respond | Replay | None, unseen: bool) -> None:
+        attend(driver, self._layer.rooms, self._exchange)
+        if answer is not None:
+            raise raised(answer)
+        if unseen and self._keeper is not None:
+            self._keeper.session.refresh()

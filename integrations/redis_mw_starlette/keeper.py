@@ -38,21 +38,26 @@ class Keeper:
         if self.answered:
             raise SessionClosed(f"the response has started, so {what} cannot be told to the client")
 
-    async def commit(self) -> SetCookie | None:
-        """Write what was changed; the cookie that the response must carry. Raises ``SessionUnavailable``."""
-        if not self.session.accessed:
-            return self.cookie()
-        return (await self._commit()).set_cookie
+    async def commit(self, whole: bytes | None = None) -> SetCookie | None:
+        """Write what was changed; the cookie that the response must carry. Raises ``SessionUnavailable``.
 
-    async def abandon(self) -> SetCookie | None:
+        ``whole`` is the body of a response that has to be recorded, if all of it is known: in the same round trip.
+        """
+        if self.session.accessed:
+            return (await self._commit(whole)).set_cookie
+        if whole is not None:
+            await self._driver.run(self._layer.complete(self._exchange, whole))
+        return self.cookie()
+
+    async def abandon(self, whole: bytes | None = None) -> SetCookie | None:
         """Give up what was changed: the request failed. A session that was to end still ends, if Redis is there.
 
-        A cookie that is due anyway is still sent.
+        A cookie that is due anyway is still sent; ``whole`` as above.
         """
         self.abandoned = True
         async with self._writing:
-            if self.visit.give_up():
-                _ = await self._driver.run(self._layer.commit(self._exchange, None))
+            if self.visit.give_up() or whole is not None:
+                _ = await self._driver.run(self._layer.commit(self._exchange, None, whole))
                 self._clean_up()
         return self.cookie()
 
@@ -86,10 +91,10 @@ class Keeper:
                 "the session was changed after the response had started, and not saved: await session.save() after it"
             )
 
-    async def _commit(self) -> Committed:
+    async def _commit(self, whole: bytes | None = None) -> Committed:
         async with self._writing:  # two tasks of a WebSocket may save at once
             self.failed = True
-            committed = await self._driver.run(self._layer.commit(self._exchange, self.session.values_now()))
+            committed = await self._driver.run(self._layer.commit(self._exchange, self.session.values_now(), whole))
             self._clean_up()
         if committed.respond is not None:
             raise committed.respond.refusal

@@ -13,12 +13,13 @@ from redis_mw.events import Events
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.attending import attend
 from redis_mw.faces.listening import events_of
+from redis_mw.faces.locks import RequestLocks
 from redis_mw.flows import Flow
 from redis_mw.http.problems import problem
-from redis_mw.layer.exchange import Exchange, Respond, refused
+from redis_mw.layer.exchange import Exchange, Replay, Replayed, Respond, raised, refused
 from redis_mw.layer.layer import Layer
+from redis_mw.layer.rooms import rooms_of
 from redis_mw.layer.secrets import signing_secrets
-from redis_mw.limits.room import limits_of
 from redis_mw.limits.verdict import Explanation
 from redis_mw.policy.current import CURRENT, GATE, Context
 from redis_mw.sessions.room import Room, furnish
@@ -35,13 +36,16 @@ from redis_mw_starlette.arguments import (
     Arguments,
     SameSite,
 )
+from redis_mw_starlette.body import Body
 from redis_mw_starlette.faces import Faces
 from redis_mw_starlette.gate import Gate
+from redis_mw_starlette.holding import while_held
 from redis_mw_starlette.keeper import FINISH_WITHIN, Keeper
-from redis_mw_starlette.refusal import refuse
+from redis_mw_starlette.refusal import refuse, replay
 from redis_mw_starlette.routes import Routes
 from redis_mw_starlette.scopes import connection_of, request_of
 
+UNSEEN = ("http.response.pathsend", "http.response.zerocopysend")
 AROUND = "redis_mw.around"  # where a scope says which of our middlewares it has passed through
 
 OnRefuse = Callable[[Any, Refusal], "responses.Response | Awaitable[responses.Response | None] | None"]
@@ -97,12 +101,11 @@ class RedisMiddleware:
         signing = [] if self._settings.secret else arguments.secrets
         self._terms = (self._settings, list(signing), arguments.lifetime_us)
         events = mw.events if mw is not None else events_of(self._settings)
-        limits = mw.limits.room if mw is not None and self._settings.limits is not None else None
-        if mw is None:
-            limits = limits_of(self._settings, events, arguments.secrets[0] if arguments.secrets else "")
+        own_secret = arguments.secrets[0] if arguments.secrets else ""
+        rooms = mw.rooms if mw is not None else rooms_of(self._settings, events, own_secret)
         cookie = arguments.session_cookie_of(sessions)
-        self._layer = Layer(self._settings, self._room(arguments, events), cookie, limits)
-        self._faces = Faces(self._settings, mw, limits, self._explain)
+        self._layer = Layer(self._settings, self._room(arguments, events), cookie, rooms)
+        self._faces = Faces(self._settings, mw, rooms, self._explain)
         self._routes = Routes(app, needed=self._layer.needs_routes)
 
     def _room(self, arguments: Arguments, events: Events) -> Room | None:
@@ -115,9 +118,12 @@ class RedisMiddleware:
     def _explain(self, connection: HTTPConnection) -> Flow[list[Explanation]]:
         """What the limits say of a Starlette request."""
         request = request_of(connection.scope)
-        marks, route = self._routes.find(connection.scope, request)
+        marks, route, parameters = self._routes.find(connection.scope, request)
         cookies = request.cookies(self._layer.cookie.name)
-        return self._layer.explain(self._layer.begin(request, *cookies, marks=marks, native=connection, route=route))
+        exchange = self._layer.begin(
+            request, *cookies, marks=marks, native=connection, route=route, parameters=parameters
+        )
+        return self._layer.explain(exchange)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -140,25 +146,33 @@ class RedisMiddleware:
     async def _connection(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = request_of(scope)
         cookies = request.cookies(self._layer.cookie.name)
-        marks, route = self._routes.find(scope, request)
+        marks, route, parameters = self._routes.find(scope, request)
         is_http = scope["type"] == "http"
-        exchange = self._layer.begin(request, *cookies, marks=marks, route=route)
-        if exchange.entries:
+        exchange = self._layer.begin(request, *cookies, marks=marks, route=route, parameters=parameters)
+        if exchange.asks:
             exchange.native = connection_of(scope, receive, send)
         if not is_http and self._comes_from_elsewhere(exchange, any(cookies)):
             await refuse(_forbidden(request.headers.get("accept")), scope, receive, send)
             return
-        answer = (
-            Response(self._layer, exchange, send, save_on_5xx=self._save_on_5xx)
-            if is_http
-            else Accept(self._layer, exchange, send)
-        )
-        mw = self._faces.here()
+        mw, body = self._faces.here(), None
+        answer: Response | Accept
+        if is_http:
+            answer = Response(mw.driver, self._layer, exchange, send, save_on_5xx=self._save_on_5xx)
+            body = self._body(exchange, receive)
+        else:
+            answer = Accept(mw.driver, self._layer, exchange, send)
         try:
-            await self._answered(exchange, mw, answer, scope, receive)
+            await self._answered(exchange, mw, answer, body, scope, body.receive if body is not None else receive)
         finally:
             if self._layer.finishes(exchange):
                 mw.driver.detach(self._layer.finish(exchange), FINISH_WITHIN)
+
+    def _body(self, exchange: Exchange, receive: Receive) -> Body | None:
+        """The body of a request that has a key, whether a policy asks for one or not: that may turn out late."""
+        room = self._layer.rooms.idempotency
+        if room is None or exchange.request.headers.get(room.header) is None:
+            return None
+        return Body(receive, room.max_body)
 
     def _comes_from_elsewhere(self, exchange: Exchange, has_cookie: bool) -> bool:
         """Whether a page of somebody else's wants a WebSocket with the visitor's session."""
@@ -172,17 +186,25 @@ class RedisMiddleware:
         return True
 
     async def _answered(
-        self, exchange: Exchange, mw: AsyncRedisMW, answer: Response | Accept, scope: Scope, receive: Receive
+        self,
+        exchange: Exchange,
+        mw: AsyncRedisMW,
+        answer: Response | Accept,
+        body: Body | None,
+        scope: Scope,
+        receive: Receive,
     ) -> None:
         """Open, let the application answer, and answer for what was refused."""
         try:
-            await self._open(exchange, mw, answer)
+            await self._open(exchange, mw, answer, body)
             keeper = answer.keeper
             if keeper is not None:
                 scope["session"] = keeper.session
-            gate = Gate(mw, self._layer, exchange, scope)
-            context = Context(mw, keeper.session if keeper is not None else None, gate)
-            await self._inside(context, gate, scope, receive, answer.send)
+            gate = Gate(mw, self._layer, exchange, scope, body, keeper)
+            session = keeper.session if keeper is not None else None
+            context = Context(mw, session, gate, RequestLocks(mw.driver, exchange))
+            running = self._inside(context, gate, scope, receive, answer.send)
+            await (while_held(exchange, running) if any(turn.cancels for turn in exchange.turns) else running)
             await answer.finish()
             if keeper is not None:
                 keeper.must_be_settled()
@@ -191,7 +213,9 @@ class RedisMiddleware:
                 _ = await answer.keeper.abandon()
             # What the session could not do comes first, whatever the application made of it on its way here.
             cause = answer.failure or error
-            if isinstance(cause, Refusal) and not answer.started:
+            if isinstance(cause, Replayed) and not answer.started:
+                await replay(cause.response, answer.send)
+            elif isinstance(cause, Refusal) and not answer.started:
                 await self._refuse(exchange, cause, scope, receive, answer.send)
                 await answer.finish()
             elif cause is error:
@@ -199,20 +223,25 @@ class RedisMiddleware:
             else:
                 raise cause from None
 
-    async def _open(self, exchange: Exchange, mw: AsyncRedisMW, answer: Response | Accept) -> None:
-        """Ask what has to be asked before the application runs; raises what refuses the request."""
+    async def _open(self, exchange: Exchange, mw: AsyncRedisMW, answer: Response | Accept, body: Body | None) -> None:
+        """Ask what has to be asked before the application runs; raises what refuses the request, or a replay."""
         visit = exchange.visit
         reads = visit is not None and visit.id is not None
-        if reads or exchange.entries:
+        if reads or exchange.asks:
+            attempt = self._layer.attempt_of(exchange)
+            if attempt is not None and body is not None:
+                await body.read_into(attempt)
             opened = await mw.driver.run(self._layer.open(exchange, eager=reads))
-            if exchange.entries and self._layer.limits is not None:
-                attend(mw.driver, self._layer.limits)
-            if isinstance(opened, Respond):
-                raise opened.refusal
+            attend(mw.driver, self._layer.rooms, exchange)
+            if isinstance(opened, (Respond, Replay)):
+                raise raised(opened)
         if visit is not None:
             answer.keeper = Keeper(mw, self._layer, exchange, visit)
 
     async def _inside(self, context: Context, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
+        if gate.records and "extensions" in scope:
+            # What a server sends by itself nobody can keep.
+            scope["extensions"] = {name: each for name, each in scope["extensions"].items() if name not in UNSEEN}
         scope["redis_mw"], scope[AROUND] = context, self
         scope.setdefault("state", {})["redis_mw"] = context
         here, there = CURRENT.set(context), GATE.set(gate)

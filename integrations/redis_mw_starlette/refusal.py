@@ -1,7 +1,9 @@
-"""How a connection is refused, over HTTP and before a WebSocket is accepted."""
+"""How a connection is answered without its application: refused, or with what that has answered before."""
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+
+from redis_mw.layer import exchange
 
 POLICY_VIOLATION = 1008
 TRY_AGAIN_LATER = 1013
@@ -14,3 +16,12 @@ async def refuse(response: Response, scope: Scope, receive: Receive, send: Send)
         await send({"type": "websocket.close", "code": code, "reason": ""})
     else:
         await response(scope, receive, send)
+
+
+async def replay(response: exchange.Response, send: Send) -> None:
+    """Send what was answered before."""
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
+    if response.status >= 200 and response.status not in (204, 304):
+        headers.append((b"content-length", b"%d" % len(response.body)))
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})

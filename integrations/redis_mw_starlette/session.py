@@ -82,6 +82,10 @@ class RequestSession(dict[str, Any], SessionMethods):
             self._keeper.must_be_open("a new session")
         self.modified = True
 
+    def refresh(self) -> None:
+        """Take over what was read anew, before anybody looked."""
+        self._fill()
+
     def values_now(self) -> dict[str, Any]:
         """The values as a plain dict; unlike ``copy``, this counts as no access."""
         return dict(dict.items(self))  # not dict.copy: for a subclass that goes through its own keys()

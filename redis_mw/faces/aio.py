@@ -11,9 +11,7 @@ from redis_mw.faces.limits import AsyncLimits
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.locks import AsyncLocks
 from redis_mw.faces.sync import RedisMW
-from redis_mw.limits.room import Room as LimitRoom
-from redis_mw.limits.room import limits_of
-from redis_mw.locks.room import locks_of
+from redis_mw.layer.rooms import Rooms, rooms_of
 from redis_mw.sessions import index
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.sessions.room import Room, furnish
@@ -46,19 +44,21 @@ class AsyncRedisMW:
     With ``connect="eager"`` in the settings ``async with`` raises ``RedisUnavailable`` if there is no server.
     """
 
-    def __init__(self, settings: Settings | None = None, *, limits: LimitRoom | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, rooms: Rooms | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
         self.events = events_of(self.settings)
-        self._limits = limits
+        self._rooms = rooms
         self.driver = AsyncDriver(self.settings, self.events)
 
     @cached_property
-    def limits(self) -> AsyncLimits:
-        """Rate limits asked by code; raises ``SettingsError`` where the settings turn limits off.
+    def rooms(self) -> Rooms:
+        """What this face knows of limits and locks. An integration shares its own, so that a process has one memory."""
+        return self._rooms if self._rooms is not None else rooms_of(self.settings, self.events)
 
-        An integration shares its room here, so that one process has one memory of its limits.
-        """
-        room = self._limits or limits_of(self.settings, self.events)
+    @cached_property
+    def limits(self) -> AsyncLimits:
+        """Rate limits asked by code; raises ``SettingsError`` where the settings turn limits off."""
+        room = self.rooms.limits
         if room is None:
             raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
         return AsyncLimits(self.driver, room)
@@ -66,7 +66,7 @@ class AsyncRedisMW:
     @cached_property
     def locks(self) -> AsyncLocks:
         """Locks taken by code; raises ``SettingsError`` where the settings turn locks off."""
-        room = locks_of(self.settings, self.events)
+        room = self.rooms.locks
         if room is None:
             raise SettingsError([Problem("locks", "is None: locks are turned off", "leave it out to have them")])
         return AsyncLocks(self.driver, room)
@@ -81,7 +81,7 @@ class AsyncRedisMW:
     @cached_property
     def sync(self) -> RedisMW:
         """The face for code that runs in threads (a plain ``def`` endpoint); it has connections of its own."""
-        return RedisMW(self.settings, limits=self._limits)
+        return RedisMW(self.settings, rooms=self.rooms)
 
     async def ping(self) -> None:
         """Return when the server answers; raises ``RedisUnavailable``."""

@@ -1,19 +1,52 @@
-"""What goes on in the background for the limits of a process, once requests have made it necessary."""
+"""What goes on in the background of a process, once requests have made it necessary."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import TypeAlias
 
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
-from redis_mw.limits.room import Room
+from redis_mw.layer.exchange import Exchange
+from redis_mw.layer.rooms import Rooms
+from redis_mw.limits import room as limits
+from redis_mw.locks import room as locks
+from redis_mw.locks.hold import Hold
+
+Driver: TypeAlias = SyncDriver | AsyncDriver
 
 
-def attend(driver: SyncDriver | AsyncDriver, room: Room) -> None:
+def attend(driver: Driver, rooms: Rooms, exchange: Exchange) -> None:
+    """See to what a request that was asked for has left to do: it holds locks, a claim, a slot. Costs nothing twice."""
+    if exchange.tally is not None and rooms.limits is not None:
+        attend_limits(driver, rooms.limits)
+    if exchange.attempt is not None and rooms.idempotency is not None and rooms.idempotency.memory.leases:
+        driver.tend("idempotency.leases", rooms.idempotency.renewing)
+    for turn in exchange.turns:
+        if turn.hold is not None:
+            attend_lock(driver, turn.room, turn.hold)
+
+
+def attend_limits(driver: Driver, room: limits.Room) -> None:
     """Hear when denials may be over, if some are remembered; renew slots, if some are held. Costs nothing twice."""
     memory = room.memory
     if memory.denials:
         driver.hear("limits", room.commands.channel, _after_the_first(room.forget_denials))
     if memory.slots:
         driver.tend("limits.slots", room.renewing)
+
+
+def attend_lock(driver: Driver, room: locks.Room, hold: Hold) -> None:
+    """Have the lease renewed in the background, and channels be kept; costs next to nothing where that is done."""
+    memory = room.memory
+    for channel in memory.to_keep():
+        driver.hear("locks", channel, _nothing)
+    pace = None if hold.degraded or hold.released else memory.held.add(hold)
+    if pace is not None:
+        driver.tend(("locks", pace), partial(room.renewing, pace))
+
+
+def _nothing() -> None:
+    """Whoever waits hears for himself."""
 
 
 def _after_the_first(heard: Callable[[], None]) -> Callable[[], None]:

@@ -15,7 +15,7 @@ from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.errors import LayerMissing, Problem, SettingsError
 from redis_mw.faces.answers import told
-from redis_mw.faces.attending import attend
+from redis_mw.faces.attending import attend_limits
 from redis_mw.flows import Flow
 from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
@@ -96,7 +96,7 @@ class SyncLimits:
 
     def _hit(self, questions: list[Question]) -> list[Verdict]:
         verdicts = told(self._driver.run(direct.hit(self.room, questions)))
-        attend(self._driver, self.room)
+        attend_limits(self._driver, self.room)
         return verdicts
 
 
@@ -166,7 +166,7 @@ class AsyncLimits:
 
     async def _hit(self, questions: list[Question]) -> list[Verdict]:
         verdicts = told(await self._driver.run(direct.hit(self.room, questions)))
-        attend(self._driver, self.room)
+        attend_limits(self._driver, self.room)
         return verdicts
 
 

@@ -3,11 +3,12 @@
 A ``with`` block gives back its locks before it ends. Were they lost meanwhile it raises ``LeaseLost``, so that nobody
 takes what was done for done alone; not if the block itself raised, whose error says more. If Redis is away when they
 are to be given back the block ends as if they had been: they were ours all the time, and end by themselves.
+
+In a request, what it holds already need not be waited for: see ``reentry``.
 """
 
 import asyncio
 import threading
-from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
@@ -15,7 +16,10 @@ from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.errors import CommandError, LeaseLost, NotOwner, RedisUnavailable, Refused
 from redis_mw.faces.answers import told
-from redis_mw.flows import Failure
+from redis_mw.faces.attending import attend_lock
+from redis_mw.faces.reentry import forget, lacking, note
+from redis_mw.flows import Failure, Flow, done
+from redis_mw.layer.exchange import Exchange
 from redis_mw.locks import acquire as flows
 from redis_mw.locks.acquire import Outcome
 from redis_mw.locks.ask import Ask, Wanted, lease_us
@@ -35,15 +39,15 @@ class SyncLease(Lease):
 
     __slots__ = ("_driver", "_room")
 
-    def __init__(self, driver: SyncDriver, room: Room, hold: Hold) -> None:
-        super().__init__(hold)
+    def __init__(self, driver: SyncDriver, room: Room, hold: Hold, *, nested: bool = False) -> None:
+        super().__init__(hold, nested=nested)
         self._driver = driver
         self._room = room
 
     def extend(self, ttl: Duration) -> None:
         """Have the lease last so long from now on, and be renewed for as long; ``LeaseLost`` if it is over."""
         extended(self, self._driver.run(flows.extend(self._room, self.hold, lease_us(ttl))))
-        attend(self._driver, self._room, self.hold)
+        attend_lock(self._driver, self._room, self.hold)
 
 
 class AsyncLease(Lease):
@@ -51,15 +55,15 @@ class AsyncLease(Lease):
 
     __slots__ = ("_driver", "_room")
 
-    def __init__(self, driver: AsyncDriver, room: Room, hold: Hold) -> None:
-        super().__init__(hold)
+    def __init__(self, driver: AsyncDriver, room: Room, hold: Hold, *, nested: bool = False) -> None:
+        super().__init__(hold, nested=nested)
         self._driver = driver
         self._room = room
 
     async def extend(self, ttl: Duration) -> None:
         """Have the lease last so long from now on, and be renewed for as long; ``LeaseLost`` if it is over."""
         extended(self, await self._driver.run(flows.extend(self._room, self.hold, lease_us(ttl))))
-        attend(self._driver, self._room, self.hold)
+        attend_lock(self._driver, self._room, self.hold)
 
 
 class SyncLock:
@@ -77,9 +81,14 @@ class SyncLock:
         Raises ``LockTimeout`` when the wait is over, ``QueueFull`` where as many wait as may, and ``RedisUnavailable``
         unless ``locks.on_outage`` is ``"open"``: then the lease is ``degraded``.
         """
-        ask = self._room.ask(self._wanted)
-        hold = got(self._driver, self._room, ask, self._driver.run(flows.lock(self._room, ask)))
-        lease = SyncLease(self._driver, self._room, hold)
+        wanted, outer = lacking(self._room, self._wanted)
+        if wanted is None and outer is not None:
+            lease = SyncLease(self._driver, self._room, outer, nested=True)
+        else:
+            ask = self._room.ask(wanted or self._wanted)
+            hold = got(self._driver, self._room, ask, self._driver.run(flows.lock(self._room, ask)))
+            lease = SyncLease(self._driver, self._room, hold)
+            note(self._room, hold)
         self._leases.append((threading.get_ident(), lease))
         return lease
 
@@ -89,7 +98,7 @@ class SyncLock:
         With ``RedisUnavailable`` the lease is not renewed any more, so it ends by itself.
         """
         lease = owned(self._leases, threading.get_ident(), self._wanted)
-        returned(lease, self._driver.run(flows.release(self._room, lease.hold)))
+        returned(lease, self._driver.run(given_back(self._room, lease)))
 
     def __enter__(self) -> SyncLease:
         return self.acquire()
@@ -98,7 +107,7 @@ class SyncLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         lease = owned(self._leases, threading.get_ident(), self._wanted)
-        _ = self._driver.run(flows.release(self._room, lease.hold))
+        _ = self._driver.run(given_back(self._room, lease))
         if error is None:
             ours(lease)
 
@@ -118,9 +127,14 @@ class AsyncLock:
         Raises ``LockTimeout`` when the wait is over, ``QueueFull`` where as many wait as may, and ``RedisUnavailable``
         unless ``locks.on_outage`` is ``"open"``: then the lease is ``degraded``.
         """
-        ask = self._room.ask(self._wanted)
-        hold = got(self._driver, self._room, ask, await self._driver.run(flows.lock(self._room, ask)))
-        lease = AsyncLease(self._driver, self._room, hold)
+        wanted, outer = lacking(self._room, self._wanted)
+        if wanted is None and outer is not None:
+            lease = AsyncLease(self._driver, self._room, outer, nested=True)
+        else:
+            ask = self._room.ask(wanted or self._wanted)
+            hold = got(self._driver, self._room, ask, await self._driver.run(flows.lock(self._room, ask)))
+            lease = AsyncLease(self._driver, self._room, hold)
+            note(self._room, hold)
         self._leases.append((id(asyncio.current_task()), lease))
         return lease
 
@@ -130,7 +144,7 @@ class AsyncLock:
         With ``RedisUnavailable`` the lease is not renewed any more, so it ends by itself.
         """
         lease = owned(self._leases, id(asyncio.current_task()), self._wanted)
-        returned(lease, await self._driver.run(flows.release(self._room, lease.hold)))
+        returned(lease, await self._driver.run(given_back(self._room, lease)))
 
     async def __aenter__(self) -> AsyncLease:
         return await self.acquire()
@@ -139,9 +153,32 @@ class AsyncLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         lease = owned(self._leases, id(asyncio.current_task()), self._wanted)
-        _ = await self._driver.run(flows.release(self._room, lease.hold))
+        _ = await self._driver.run(given_back(self._room, lease))
         if error is None:
             ours(lease)
+
+
+class RequestLocks:
+    """What a request holds: ``current().locks``. ``lease`` is that of the policy that holds for it."""
+
+    def __init__(self, driver: SyncDriver | AsyncDriver, exchange: Exchange) -> None:
+        self.exchange = exchange
+        self._driver = driver
+        self._lease: Lease | None = None
+
+    @property
+    def lease(self) -> Lease | None:
+        """The lease, None where no lock holds for the request."""
+        turn = next((turn for turn in self.exchange.turns if turn.hold is not None), None)
+        if turn is None or turn.hold is None:
+            return None
+        if self._lease is None:
+            driver = self._driver
+            if isinstance(driver, SyncDriver):
+                self._lease = SyncLease(driver, turn.room, turn.hold)
+            else:
+                self._lease = AsyncLease(driver, turn.room, turn.hold)
+        return self._lease
 
 
 class SyncLocks:
@@ -205,7 +242,7 @@ def owned(leases: list[tuple[int, L]], owner: int, wanted: Wanted) -> L:
 def got(driver: SyncDriver | AsyncDriver, room: Room, ask: Ask, outcome: Outcome) -> Hold:
     """What an attempt came to, as a hold that is renewed, or raised."""
     if isinstance(outcome, Hold):
-        attend(driver, room, outcome)
+        attend_lock(driver, room, outcome)
         return outcome
     if isinstance(outcome, Refused):
         raise outcome
@@ -215,18 +252,12 @@ def got(driver: SyncDriver | AsyncDriver, room: Room, ask: Ask, outcome: Outcome
     return told(outcome)
 
 
-def _nothing() -> None:
-    """Whoever waits hears for himself."""
-
-
-def attend(driver: SyncDriver | AsyncDriver, room: Room, hold: Hold) -> None:
-    """Have the lease renewed in the background, and channels be kept; costs next to nothing where that is done."""
-    memory = room.memory
-    for channel in memory.to_keep():
-        driver.hear("locks", channel, _nothing)
-    pace = None if hold.degraded else memory.held.add(hold)
-    if pace is not None:
-        driver.tend(("locks", pace), partial(room.renewing, pace))
+def given_back(room: Room, lease: Lease) -> Flow[bool | Failure]:
+    """Give it back, unless it is part of what is held on."""
+    if lease.nested:
+        return done(True)
+    forget(lease.hold)
+    return flows.release(room, lease.hold)
 
 
 def returned(lease: Lease, outcome: bool | Failure) -> None:

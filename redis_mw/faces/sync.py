@@ -10,9 +10,7 @@ from redis_mw.faces.answers import told
 from redis_mw.faces.limits import SyncLimits
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.locks import SyncLocks
-from redis_mw.limits.room import Room as LimitRoom
-from redis_mw.limits.room import limits_of
-from redis_mw.locks.room import locks_of
+from redis_mw.layer.rooms import Rooms, rooms_of
 from redis_mw.sessions import index
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.sessions.room import Room, furnish
@@ -45,19 +43,21 @@ class RedisMW:
     ``connect="eager"`` in the settings raises ``RedisUnavailable`` here if there is no server.
     """
 
-    def __init__(self, settings: Settings | None = None, *, limits: LimitRoom | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, rooms: Rooms | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
         self.events = events_of(self.settings)
-        self._limits = limits
+        self._rooms = rooms
         self.driver = SyncDriver(self.settings, self.events)
 
     @cached_property
-    def limits(self) -> SyncLimits:
-        """Rate limits asked by code; raises ``SettingsError`` where the settings turn limits off.
+    def rooms(self) -> Rooms:
+        """What this face knows of limits and locks. An integration shares its own, so that a process has one memory."""
+        return self._rooms if self._rooms is not None else rooms_of(self.settings, self.events)
 
-        An integration shares its room here, so that one process has one memory of its limits.
-        """
-        room = self._limits or limits_of(self.settings, self.events)
+    @cached_property
+    def limits(self) -> SyncLimits:
+        """Rate limits asked by code; raises ``SettingsError`` where the settings turn limits off."""
+        room = self.rooms.limits
         if room is None:
             raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
         return SyncLimits(self.driver, room)
@@ -65,7 +65,7 @@ class RedisMW:
     @cached_property
     def locks(self) -> SyncLocks:
         """Locks taken by code; raises ``SettingsError`` where the settings turn locks off."""
-        room = locks_of(self.settings, self.events)
+        room = self.rooms.locks
         if room is None:
             raise SettingsError([Problem("locks", "is None: locks are turned off", "leave it out to have them")])
         return SyncLocks(self.driver, room)

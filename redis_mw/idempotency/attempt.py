@@ -14,7 +14,7 @@ from redis_mw.flows import Flow
 from redis_mw.http.request import Request
 from redis_mw.idempotency import claim as flows
 from redis_mw.idempotency.commands import Ask
-from redis_mw.idempotency.entry import Entry, Fill
+from redis_mw.idempotency.entry import Entry
 from redis_mw.idempotency.fingerprint import Fingerprint
 from redis_mw.idempotency.key import Malformed, key_of
 from redis_mw.idempotency.outcomes import Away, Busy, First, Mismatch, Orphan, Outcome, Replay, Unkept
@@ -22,20 +22,16 @@ from redis_mw.idempotency.refusals import malformed, missing, refusal, too_large
 from redis_mw.idempotency.response import Recorder, Stored, encode, is_stored, stored
 from redis_mw.idempotency.room import Room
 from redis_mw.idempotency.scope import Sender
+from redis_mw.policy.templates import Fill
 
 REPLAYED = ("Idempotency-Replayed", "true")
 
 
-def begin(
-    room: Room, entry: Entry, request: Request, sender: Sender, fill: Fill | None = None
-) -> "Attempt | IdempotencyError | None":
-    """The attempt that a request is; None where the policy is not for it or it need not have a key and has none.
+def begin(room: Room, entry: Entry, request: Request) -> "Attempt | IdempotencyError | None":
+    """The attempt that a request is; None where it need not have a key and has none.
 
-    Costs no command. An error says what is wrong with the request; it must not run then. Calls what users wrote for
-    the scope; ``fill`` fills their templates.
+    Costs no command. An error says what is wrong with the request; it must not run then.
     """
-    if request.method not in entry.methods:
-        return None
     key = key_of(request.headers.get_all(room.header))
     if key is None:
         return missing(room.header) if entry.required else None
@@ -44,18 +40,19 @@ def begin(
     length = request.headers.get("content-length")
     if length is not None and length.isascii() and length.isdigit() and _over(length, room.max_body):
         return too_large(room.max_body)
-    return Attempt(room, entry, request, room.names.of(entry.scope(sender, fill), key))
+    return Attempt(room, entry, request, key)
 
 
 class Attempt:
     """What this process knows of one request with a key.
 
-    In this order: ``read`` its body to the end; ``ask``, and ``wait`` if it ``waits``; then either send ``replay``, or
-    say ``refused``, or run the application if it ``runs``. Afterwards ``complete`` before the end of the response can
-    be seen, or ``release``; and ``settle`` in any case, which nobody needs to wait for.
+    In this order: ``read`` its body to the end, and say whom it ``comes_from``; ``ask``, and ``wait`` if it ``waits``;
+    then either send ``replay``, or say ``refused``, or run the application if it ``runs``. Afterwards ``complete``
+    before the end of the response can be seen, or ``release``; and ``settle`` in any case, which nobody needs to wait
+    for.
     """
 
-    def __init__(self, room: Room, entry: Entry, request: Request, name: str) -> None:
+    def __init__(self, room: Room, entry: Entry, request: Request, key: str) -> None:
         self.room = room
         self.entry = entry
         self.outcome: Outcome | None = None
@@ -66,7 +63,9 @@ class Attempt:
         """Redis was away and the settings let it run: unprotected."""
         content_type = ", ".join(request.headers.get_all("content-type"))
         self._fingerprint = Fingerprint(request.method, request.path, request.query, content_type)
-        self.name = name
+        self.name = ""
+        """Of the record; known once it is known whom the request comes from."""
+        self._key = key
         self._ask: Ask | None = None
         self._unsure = False
         self._unsaved: bytes | None = None
@@ -76,8 +75,16 @@ class Attempt:
         """The next part of the request's body; False, and ``refused``, if it has become too large."""
         self._fingerprint.add(chunk)
         if self._fingerprint.size > self.room.max_body:
-            self.refused = too_large(self.room.max_body)
+            self.cut()
         return self.refused is None
+
+    def cut(self) -> None:
+        """There is more of the body than may be compared: the request is refused."""
+        self.refused = too_large(self.room.max_body)
+
+    def comes_from(self, sender: Sender, fill: Fill) -> None:
+        """Say who sent it: keys of others are other keys. Calls what users wrote for the scope, which may raise."""
+        self.name = self.room.names.of(self.entry.scope(sender, fill), self._key)
 
     def ask(self) -> Flow[None]:
         """Claim the key; never waits. The body must have been read: what it asks for is part of the question."""

@@ -11,7 +11,7 @@ from redis_mw.flows import Flow
 from redis_mw.idempotency.commands import Commands, Terms
 from redis_mw.idempotency.entry import Entry
 from redis_mw.idempotency.leases import Leases
-from redis_mw.idempotency.scope import Names
+from redis_mw.idempotency.scope import NO_SECRET, Names, Secret
 from redis_mw.settings import Idempotency, Idempotent, Settings, microseconds
 
 
@@ -32,7 +32,7 @@ class Memory:
 class Room:
     """The idempotency feature, configured."""
 
-    def __init__(self, settings: Settings, own: Idempotency, events: Events, *, secret: str | bytes = "") -> None:
+    def __init__(self, settings: Settings, own: Idempotency, events: Events, *, secret: Secret = "") -> None:
         lease_us, ttl_us = microseconds(own.lease), microseconds(own.ttl)
         terms = Terms(ceil(ttl_us / 1000), lease_us, own.dead)
         self.commands = Commands(settings.prefix, terms, microseconds(own.patience))
@@ -59,10 +59,7 @@ class Room:
         """A policy at its place; ``PolicyError`` where a credential could not be hashed."""
         entry = Entry(policy, place)
         if entry.needs_secret and not self._has_secret:
-            raise PolicyError(
-                f"the idempotency at {place} tells callers by what may be a credential, which is hashed with a "
-                "secret: set secret (32 random characters or more)"
-            )
+            raise PolicyError(f"the idempotency at {place} {NO_SECRET}")
         return entry
 
     def renewing(self) -> Flow[None]:
@@ -73,7 +70,7 @@ class Room:
         return Memory(Leases(self._every_us, self._most))
 
 
-def idempotency_of(settings: Settings, events: Events, secret: str | bytes = "") -> Room | None:
+def idempotency_of(settings: Settings, events: Events, secret: Secret = "") -> Room | None:
     """The idempotency that the settings describe, None where it is turned off.
 
     ``secret`` is the framework's own key, for where the settings have none.

@@ -1,51 +1,95 @@
 """One request and its response as the layer sees them: values that its flows take and give."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from math import ceil
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 
-from redis_mw.errors import Refusal, Refused, SessionLimitReached, SessionUnavailable
+from redis_mw.errors import (
+    IdempotencyError,
+    LeaseLost,
+    RedisMWError,
+    Refusal,
+    Refused,
+    SessionLimitReached,
+    SessionUnavailable,
+)
 from redis_mw.flows import Flow
 from redis_mw.http.cookies import SetCookie
 from redis_mw.http.problems import phrase, problem
 from redis_mw.http.request import Request
+from redis_mw.idempotency.attempt import Attempt
+from redis_mw.idempotency.entry import Entry as Claimed
+from redis_mw.idempotency.response import Stored
 from redis_mw.limits.entry import Entry
 from redis_mw.limits.tally import Tally
+from redis_mw.locks.entry import Entry as Locked
+from redis_mw.locks.hold import Hold
+from redis_mw.locks.turn import Turn
 from redis_mw.policy.marks import Mark
-from redis_mw.policy.table import SessionPolicy
+from redis_mw.policy.table import Policies, SessionPolicy
 from redis_mw.sessions.visit import Visit
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An answer of the layer's own."""
+    """An answer of the layer's own, or one that the application gave before."""
 
     status: int
-    headers: tuple[tuple[str, str], ...]
+    headers: Headers
     body: bytes
 
 
 class Exchange(msgspec.Struct):
     """A request on its way; ``visit`` is its session, None where the application has none.
 
-    ``entries`` are the limits that hold for it, ``tally`` what they said once they were asked, ``held`` the marks of
-    views that were counted. ``native`` is the framework's own request, ``route`` its name for where this one goes.
-    ``status`` and ``answer`` (the framework's own response) are what limits are settled by; whoever does not say them
-    let the request fail. ``after`` is clean-up that the response need not wait for.
+    ``native`` is the framework's own request, ``route`` its name for where this one goes, ``parameters`` those of its
+    path as the framework has converted them, written as text. ``entries`` are the limits that hold for it; ``locks``
+    and ``claims`` (of the idempotency key) what is still to be asked: of a view, or, where it says nothing, of the
+    rules (``ruled``). ``held`` are the marks of views that were taken in.
+
+    ``tally`` is what the limits said once they were asked, ``attempt`` what is known of the key, or ``invalid`` what is
+    wrong with it, ``turns`` the locks. ``turned_away`` says that something refused the request, or answered it.
+
+    ``status``, ``headers`` and ``answer`` (the framework's own response) are what limits are settled by; whoever does
+    not say them let the request fail. ``started`` says that the client has seen the head of the application's response.
+    ``after`` is clean-up that the response need not wait for.
     """
 
     request: Request
     policy: SessionPolicy
     visit: Visit | None = None
-    entries: tuple[Entry, ...] = ()
     native: Any = None
     route: str = ""
-    tally: Tally | None = None
+    parameters: Mapping[str, str] = {}
+    entries: tuple[Entry, ...] = ()
+    locks: tuple[Locked, ...] = ()
+    claims: tuple[Claimed, ...] = ()
+    ruled: Policies = Policies()
     held: set[Mark] = msgspec.field(default_factory=set)
+    tally: Tally | None = None
+    attempt: Attempt | None = None
+    invalid: IdempotencyError | None = None
+    turns: list[Turn] = []
+    turned_away: bool = False
     status: int = 500
+    headers: Headers = ()
     answer: Any = None
+    started: bool = False
     after: Callable[[], Flow[Any]] | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether something is to be asked before the application may run, sessions apart."""
+        ruled = self.ruled
+        return bool(self.entries or self.locks or self.claims or ruled.lock or ruled.idempotency)
+
+    @property
+    def hold(self) -> Hold | None:
+        """The locks that the request holds; where some were taken late, the first."""
+        return next((turn.hold for turn in self.turns if turn.hold is not None), None)
 
 
 class Proceed(msgspec.Struct, frozen=True, gc=False):
@@ -59,6 +103,23 @@ class Respond(msgspec.Struct, frozen=True):
     refusal: Refusal
 
 
+class Replay(msgspec.Struct, frozen=True):
+    """Send what the application has answered before to the same request; it does not run.
+
+    Names of fields may repeat, and the body's length is not among them: whoever sends it says that.
+    """
+
+    response: Response
+
+
+class Replayed(RedisMWError):
+    """A view was not run, because its request has run before: what carries the answer past the view."""
+
+    def __init__(self, response: Response) -> None:
+        self.response = response
+        super().__init__("the request has run before; this carries its answer out of the view")
+
+
 class Committed(msgspec.Struct, frozen=True):
     """What the response still needs: the session cookie, or to be replaced by ``respond``.
 
@@ -70,10 +131,20 @@ class Committed(msgspec.Struct, frozen=True):
     lost: bool = False
 
 
+def raised(answer: Respond | Replay) -> Exception:
+    """What takes the place of a view that must not run, as an exception."""
+    return Replayed(answer.response) if isinstance(answer, Replay) else answer.refusal
+
+
 def respond(exchange: Exchange, refusal: Refusal) -> Respond:
     """The refusal and how this request is told of it."""
     fields = exchange.tally.fields() if exchange.tally is not None else ()
     return Respond(refused(refusal, exchange.request.headers.get("accept"), fields), refusal)
+
+
+def replayed(stored: Stored) -> Replay:
+    """What was answered before."""
+    return Replay(Response(stored.status, stored.headers, stored.body or b""))
 
 
 def unavailable(exchange: Exchange, retry_after: float) -> Respond:
@@ -97,6 +168,8 @@ def detail_of(refusal: Refusal) -> str:
     match refusal:
         case Refused():
             return str(refusal.problem.get("detail") or phrase(refusal.status))  # its text may name locks
+        case LeaseLost():
+            return "Another request has taken over what this one was at work on."
         case SessionLimitReached():
             return "This user has as many sessions as are allowed."
         case SessionUnavailable():

@@ -1,77 +1,91 @@
 """The layer itself: the features of one application, opened and closed around each of its requests.
 
-It hands flows back and runs none; an integration or a face does, on the driver of its colour. Of the features sessions
-and limits are built yet; the others join them in ``open`` and ``commit``.
+It hands flows back and runs none; an integration or a face does, on the driver of its colour. Of the features only the
+response cache is not built yet.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from redis_mw.errors import Refused, SessionLimitReached
-from redis_mw.flows import Flow, together
-from redis_mw.http.address import Proxies, client_address, shortened
+from redis_mw.errors import SessionLimitReached
+from redis_mw.flows import Flow, begun, done, together
+from redis_mw.http.address import shortened
 from redis_mw.http.cookies import SetCookie
 from redis_mw.http.request import Request
+from redis_mw.idempotency.attempt import Attempt
+from redis_mw.idempotency.entry import Entry as Claimed
+from redis_mw.idempotency.response import Stored
 from redis_mw.layer.cookie import SessionCookie
-from redis_mw.layer.exchange import Committed, Exchange, Proceed, Respond, respond, unavailable
-from redis_mw.limits import room as limits
+from redis_mw.layer.entries import Entries
+from redis_mw.layer.exchange import Committed, Exchange, Proceed, Replay, Respond, replayed, respond, unavailable
+from redis_mw.layer.opening import Answer, Opening
+from redis_mw.layer.rooms import Rooms
+from redis_mw.layer.senders import Senders
 from redis_mw.limits.caller import Caller
-from redis_mw.limits.entry import Entry, by_of
+from redis_mw.limits.entry import Entry as Limited
 from redis_mw.limits.tally import Tally
 from redis_mw.limits.verdict import Explanation
-from redis_mw.limits.watch import ProxyWatch
-from redis_mw.policy.marks import Mark, Placed
-from redis_mw.policy.table import Table
+from redis_mw.locks.entry import Entry as Locked
+from redis_mw.policy.marks import Placed
 from redis_mw.sessions.agent import Agent
-from redis_mw.sessions.ids import name_of
 from redis_mw.sessions.room import Room
 from redis_mw.sessions.visit import Closed, Issue, Visit, Withdraw
 from redis_mw.settings import Settings
 
+NO_PARAMETERS: Mapping[str, str] = {}
+NO_ROOMS = Rooms()
+
 
 class Layer:
-    """What one application has of redis-mw: its rules, its sessions (``room``, with their cookie) or none, its limits
-    or none.
+    """What one application has of redis-mw: its rules, its sessions (``room``, with their cookie) or none, and the
+    ``rooms`` of its other features.
     """
 
-    def __init__(
-        self, settings: Settings, room: Room | None, cookie: SessionCookie, limited: limits.Room | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, room: Room | None, cookie: SessionCookie, rooms: Rooms = NO_ROOMS) -> None:
         self.settings = settings
         self.room = room
         self.cookie = cookie
-        self.limits = limited
-        self.table = Table(settings, limited.entry if limited is not None else None)
-        self._marked: dict[tuple[Mark, str], Entry] = {}
-        self._proxies = Proxies.of(settings.trusted_proxies)
-        self._watch = ProxyWatch(self._proxies)
+        self.rooms = rooms
+        self._entries = Entries(settings, rooms)
+        self._senders = Senders(settings.trusted_proxies)
+        self._opening = Opening(rooms, self._senders, apart=settings.url_of("locks") != settings.url_of("sessions"))
 
     @property
     def needs_routes(self) -> bool:
-        """Whether a rule counts by the route, so that it has to be known before the application runs."""
-        found = [*(self.settings.limits.default if self.settings.limits is not None else [])]
-        found += [limit for rule in self.settings.rules for limit in rule.limits]
-        return any(not isinstance(limit, str) and "route" in by_of(limit) for limit in found)
+        """Whether a rule depends on the route, so that it has to be known before the application runs."""
+        return self._entries.needs_routes
+
+    @property
+    def reads_marks(self) -> bool:
+        """Whether there is anything that the marks of a view could ask for."""
+        return any(room is not None for room in self.rooms)
 
     def begin(
-        self, request: Request, *cookies: str | None, marks: Iterable[Placed] = (), native: Any = None, route: str = ""
+        self,
+        request: Request,
+        *cookies: str | None,
+        marks: Iterable[Placed] = (),
+        native: Any = None,
+        route: str = "",
+        parameters: Mapping[str, str] = NO_PARAMETERS,
     ) -> Exchange:
         """Verify the session cookie and say which policies hold. Costs no command; a junk cookie never does.
 
         Where several cookies of the name came, the first that verifies counts: junk planted by a sibling domain hides
         nothing. ``marks`` are those of the view that will answer, ``native`` the framework's own request, ``route`` the
-        framework's name for the place the request goes to.
+        framework's name for the place the request goes to, ``parameters`` what it reads in the path.
         """
-        session, entries = self.table.policies(request.method, request.path)
+        policies = self._entries.of_rules(request.method, request.path)
+        session = policies.session
         exchange = Exchange(request, session, native=native)
-        if self.limits is not None and not _is_preflight(request):
-            exchange.entries = entries
-        self.routed(exchange, marks, route)
+        if not _is_preflight(request):
+            exchange.entries, exchange.ruled = policies.limits, policies
+        self.routed(exchange, marks, route, parameters)
         if self.room is None:
             return exchange
 
         def agent() -> Agent:
-            address = self._address(request)
+            address = self._senders.address(request)
             return Agent(request.headers.get("user-agent") or "", shortened(address) if address else "")
 
         if session.mode == "skip":
@@ -88,118 +102,117 @@ class Layer:
         exchange.visit = Visit(self.room, id, stale=stale, agent=agent, touch=session.touch)
         return exchange
 
-    def routed(self, exchange: Exchange, marks: Iterable[Placed], route: str) -> None:
-        """Say which view will answer, where that was not known yet when the exchange began; before ``open``."""
-        exchange.route = route
-        if self.limits is None or _is_preflight(exchange.request):
+    def routed(
+        self,
+        exchange: Exchange,
+        marks: Iterable[Placed],
+        route: str,
+        parameters: Mapping[str, str] = NO_PARAMETERS,
+    ) -> None:
+        """Say which view will answer, where that was not known yet when the exchange began; before ``open``, or, for
+        marks that nobody saw in time, before ``hold``.
+        """
+        exchange.route, exchange.parameters = route, parameters
+        late = [each for each in marks if each.mark not in exchange.held]
+        if not late or _is_preflight(exchange.request):
             return
-        for placed in marks:
-            exchange.held.add(placed.mark)
-            exchange.entries += (self._entry(exchange, placed),)
+        exchange.held.update(each.mark for each in late)
+        for placed in late:
+            match self._entries.of_mark(placed, route):
+                case Limited() as entry:
+                    exchange.entries += (entry,)
+                case Locked() as entry if entry.holds_for(exchange.request.method):
+                    exchange.locks += (entry,)
+                case Claimed() as entry if entry.holds_for(exchange.request.method):
+                    exchange.claims += (entry,)
+                case _:
+                    pass
 
-    def open(self, exchange: Exchange, *, eager: bool) -> Flow[Proceed | Respond]:
+    def attempt_of(self, exchange: Exchange) -> Attempt | None:
+        """What the request's idempotency key asks for: the adapter reads its body into it before ``open`` or ``hold``.
+
+        None where there is no key, or nobody asked for one; costs no command.
+        """
+        return self._opening.attempt_of(exchange)
+
+    def open(self, exchange: Exchange, *, eager: bool) -> Flow[Proceed | Respond | Replay]:
         """Ask Redis for what the request needs, in one trip. ``eager`` loads the session although nobody asked yet.
 
-        Where limits are asked, a session with a good cookie rides along. A limit that counts by the user, or lists of
+        Where anything is asked, a session with a good cookie rides along. What is told apart by the user, and lists of
         the settings that name users, need the session first: one trip more.
         """
         visit, required = exchange.visit, exchange.policy.mode == "require"
-        if exchange.entries:
-            refusal = yield from self._limit(exchange, exchange.entries)
-            if refusal is not None:
-                return respond(exchange, refusal)
+        if exchange.asks:
+            answer = yield from self._opening.ask(exchange)
+            if answer is not None:
+                return _answered(exchange, answer)
         if visit is not None and (eager or required):
             if not visit.loaded and visit.away is None:
                 _ = yield from together(visit.load())
             if required and visit.away is not None:
+                exchange.turned_away = True
                 return unavailable(exchange, visit.away.retry_after)
         return Proceed()
 
-    def hold(self, exchange: Exchange, *placed: Placed) -> Flow[Refused | None]:
-        """Enforce the marks of a view that nobody saw in time; why the request must not pass, or None."""
-        late = [each for each in placed if each.mark not in exchange.held]
-        if not late or self.limits is None:
-            return None
-        exchange.held.update(each.mark for each in late)
-        if _is_preflight(exchange.request):
-            return None
-        return (yield from self._limit(exchange, tuple([self._entry(exchange, each) for each in late])))
+    def hold(self, exchange: Exchange, *placed: Placed, unseen: bool = False) -> Flow[Respond | Replay | None]:
+        """Enforce the marks of a view that nobody saw in time; what is answered instead of by the view, or None.
 
-    def _limit(self, exchange: Exchange, entries: tuple[Entry, ...]) -> Flow[Refused | None]:
-        """Ask these limits, all or none of which are taken from; the session rides along where a batch goes out."""
-        visit, room = exchange.visit, self.limits
-        assert room is not None
-        unread = visit if visit is not None and not visit.loaded and visit.away is None else None
-        if unread is not None and (room.lists_users or any(entry.needs_user for entry in entries)):
-            _ = yield from together(unread.load())
-            unread = None
-        caller, tally = self.caller_of(exchange, entries), exchange.tally
-        if tally is None:
-            tally = exchange.tally = Tally(room, caller)
-        tally.caller = caller  # what is asked later may need the session's user, which was not known before
-        asks = tally.begin(entries, exchange.request.method)
-        if tally.refused is not None or not asks or tally.knows(asks):
-            return tally.refused
-        try:
-            if unread is None:
-                yield from tally.ask(asks)
-            else:
-                _ = yield from together(tally.ask(asks), unread.load())
-        except BaseException:
-            yield from tally.release()
-            raise
-        return tally.refused
-
-    def caller_of(self, exchange: Exchange, entries: Iterable[Entry] | None = None) -> Caller:
-        """Who sent this request, in all the ways in which these limits tell clients apart; in any, without them."""
-        request, visit = exchange.request, exchange.visit
-        by_session = entries is None or any("session" in entry.by for entry in entries)
-        return Caller(
-            address=self._address(request),
-            headers=request.headers,
-            user=visit.user_id if visit is not None and visit.loaded else None,
-            session=name_of(visit.id) if by_session and visit is not None and visit.id is not None else None,
-            route=exchange.route,
-            native=exchange.native,
-        )
-
-    def _address(self, request: Request) -> str | None:
-        address = client_address(request.client, request.headers, self._proxies)
-        self._watch.saw(request, address)
-        return address
-
-    def _entry(self, exchange: Exchange, placed: Placed) -> Entry:
-        """The limit of a mark. A view that a function has made is called like the others of its making, so its route
-        tells it from them.
+        ``unseen`` says that nobody has looked at the session yet: then it is read again under a lock.
         """
-        assert self.limits is not None
-        place = f"{placed.place} {exchange.route}" if "<locals>" in placed.place else placed.place
-        entry = self._marked.get((placed.mark, place))
-        if entry is None:
-            entry = self._marked[placed.mark, place] = self.limits.entry(placed.mark.policy, place)
-        return entry
+        late = [each for each in placed if each.mark not in exchange.held]
+        self.routed(exchange, late, exchange.route, exchange.parameters)
+        answer = yield from self._opening.ask(exchange, late=not unseen)
+        return _answered(exchange, answer) if answer is not None else None
+
+    def caller_of(self, exchange: Exchange) -> Caller:
+        """Who sent this request, in all the ways in which limits tell clients apart."""
+        return self._senders.caller(exchange)
 
     def explain(self, exchange: Exchange) -> Flow[list[Explanation]]:
         """What each limit would say of this request; nothing is counted, and no list or policy of an outage asked."""
         visit = exchange.visit
-        if self.limits is None:
+        room = self.rooms.limits
+        if room is None:
             return []
         if visit is not None and not visit.loaded and visit.away is None:
             yield from visit.load()
-        tally = Tally(self.limits, self.caller_of(exchange, exchange.entries))
+        tally = Tally(room, self._senders.caller(exchange, exchange.entries))
         return (yield from tally.explain(exchange.entries, exchange.request.method))
 
-    def commit(self, exchange: Exchange, data: Mapping[str, Any] | None) -> Flow[Committed]:
+    def commit(self, exchange: Exchange, data: Mapping[str, Any] | None, whole: bytes | None = None) -> Flow[Committed]:
         """Write what the request did to its session; ``data`` as the handler left it, None if never looked at.
 
-        Raises ``SessionTooLarge``, ``CannotEncode`` and ``SessionLimitReached``; nothing was written then.
+        ``whole`` is the body of the response, if all of it is known and it has to be recorded: then the idempotency key
+        is completed in the same batch. Raises ``SessionTooLarge``, ``CannotEncode`` and ``SessionLimitReached``;
+        nothing was written then.
         """
         visit = exchange.visit
+        closing: list[Flow[Any]] = []
+        if visit is not None:
+            # What cannot be written is no reason for saying that the request has run: known before anything is sent.
+            closing.append(begun(visit.close(data)))
+            if visit.logging_in is not None:
+                closing = [done((yield from closing[0]))]
+        if whole is not None:
+            closing.append(self.complete(exchange, whole))
         if visit is None:
+            _ = yield from together(*closing)
             return Committed()
-        (closed,) = yield from together(visit.close(data))
+        closed: Closed = (yield from together(*closing))[0]
         exchange.after = closed.after
         return self.committed(exchange, closed)
+
+    def records(self, exchange: Exchange) -> bool:
+        """Whether the application's response has to be given to ``commit`` or ``complete``, before its end is sent."""
+        return exchange.attempt is not None and exchange.attempt.runs and not exchange.turned_away
+
+    def complete(self, exchange: Exchange, body: bytes | None) -> Flow[None]:
+        """Store the response (``status`` and ``headers`` of the exchange) for whoever sends the request again.
+
+        A ``body`` of None was too large to be kept, or cut off. What is turned away, or failed, is not stored.
+        """
+        if exchange.attempt is not None and self.records(exchange):
+            yield from exchange.attempt.complete(exchange.status, exchange.headers, body)
 
     def committed(self, exchange: Exchange, closed: Closed) -> Committed:
         """What a closed session means for the response."""
@@ -226,16 +239,39 @@ class Layer:
 
     def finishes(self, exchange: Exchange) -> bool:
         """Whether ``finish`` has anything to do."""
-        return exchange.after is not None or (exchange.tally is not None and exchange.tally.took)
+        tally, attempt = exchange.tally, exchange.attempt
+        return (
+            exchange.after is not None
+            or (tally is not None and tally.took)
+            or (attempt is not None and attempt.settles)
+            or any(turn.settles for turn in exchange.turns)
+        )
 
     def finish(self, exchange: Exchange) -> Flow[None]:
-        """Clean up after the response, and settle the limits; never awaited by it, always run. May be run again."""
+        """Clean up after the response, settle the limits, give back locks; never awaited by it, always run.
+
+        A key whose response was cut off is completed without its body; that of a request which never answered is given
+        back. May be run again.
+        """
         after, exchange.after = exchange.after, None
         flows: list[Flow[Any]] = [after()] if after is not None else []
         if exchange.tally is not None:
             flows.append(exchange.tally.settle(exchange.status, exchange.answer))
+        flows += [turn.settle() for turn in exchange.turns if turn.settles]
+        if exchange.attempt is not None and exchange.attempt.settles:
+            flows.append(self._settled(exchange, exchange.attempt))
         if flows:
             _ = yield from together(*flows)
+
+    def _settled(self, exchange: Exchange, attempt: Attempt) -> Flow[None]:
+        if exchange.started:
+            yield from self.complete(exchange, None)
+        yield from attempt.settle()
+
+
+def _answered(exchange: Exchange, answer: Answer) -> Respond | Replay:
+    exchange.turned_away = True
+    return replayed(answer) if isinstance(answer, Stored) else respond(exchange, answer)
 
 
 def _is_preflight(request: Request) -> bool:

@@ -1,6 +1,6 @@
 """What is wanted: locks by their names, for how long, how, and how long it may take; and one attempt to get them."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -67,17 +67,30 @@ def wanted(
     ttl_us = min(hold_us, lease_us(locks.ttl if ttl is None else ttl))
     wait_us = _lasting("wait", locks.wait if wait is None else wait, 0)
     ordered = tuple(sorted(set(names)))
-    tags = [tag_of(name) for name in ordered]
-    others = ",".join(tags) if len(tags) > 1 else ""
     return Wanted(
         names=ordered,
-        keys=tuple([key(prefix, FEATURE, tag, "h") for tag in tags]),
+        keys=tuple([key(prefix, FEATURE, tag_of(name), "h") for name in ordered]),
         ttl_us=ttl_us,
         wait_us=wait_us,
         max_hold_us=hold_us,
         shared=bool(shared),
-        rest=f"|{wait_us}|{ttl_us}|{others}",
+        rest=_rest(ordered, wait_us, ttl_us),
     )
+
+
+def without(wanted: Wanted, held: Container[str]) -> Wanted | None:
+    """The same but for the locks of these names; None if nothing is left."""
+    left = [(name, at) for name, at in zip(wanted.names, wanted.keys, strict=True) if name not in held]
+    if not left or len(left) == len(wanted.names):
+        return wanted if left else None
+    names = tuple(name for name, _ in left)
+    rest = _rest(names, wanted.wait_us, wanted.ttl_us)
+    return msgspec.structs.replace(wanted, names=names, keys=tuple(at for _, at in left), rest=rest)
+
+
+def _rest(names: tuple[str, ...], wait_us: int, ttl_us: int) -> str:
+    tags = ",".join(map(tag_of, names)) if len(names) > 1 else ""
+    return f"|{wait_us}|{ttl_us}|{tags}"
 
 
 def lease_us(ttl: Duration) -> int:

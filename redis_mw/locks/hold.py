@@ -23,7 +23,7 @@ class Hold:
     """
 
     __slots__ = (
-        "__weakref__", "_released", "ask", "clock", "degraded", "ends", "fence", "lost", "ttl_us", "until",
+        "__weakref__", "ask", "clock", "degraded", "ends", "fence", "lost", "on_lost", "released", "ttl_us", "until",
     )  # fmt: skip
 
     def __init__(
@@ -37,12 +37,15 @@ class Hold:
         self.degraded = degraded
         self.ttl_us = ask.wanted.ttl_us
         self.lost: Loss | None = None
-        self._released = False
+        self.on_lost: Callable[[], object] | None = None
+        """Called once when it is noticed that it is lost, by whoever notices."""
+        self.released = False
+        """Whether it was given back: time that passes is of no matter any more."""
 
     @property
     def over(self) -> bool:
         """Whether somebody else may have the locks, although they were not given back."""
-        return self.lost is not None or (not self._released and self.clock() >= self.ends)
+        return self.lost is not None or (not self.released and self.clock() >= self.ends)
 
     @property
     def cause(self) -> Loss:
@@ -58,11 +61,13 @@ class Hold:
     def lose(self, why: Loss) -> bool:
         """Note that it is lost; False if that is known, or it was given back before."""
         with _told:  # seldom, so one for all
-            if self.lost is not None or self._released:
+            if self.lost is not None or self.released:
                 return False
             self.lost = why
-            return True
+        if self.on_lost is not None:
+            _ = self.on_lost()
+        return True
 
     def close(self) -> None:
-        """It was given back: time that passes is of no matter any more."""
-        self._released = True
+        """It was given back."""
+        self.released = True

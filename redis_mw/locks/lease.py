@@ -7,12 +7,16 @@ from redis_mw.settings import Duration
 
 
 class Lease:
-    """Locks that are held: ours until they are given back, or ``lost``."""
+    """Locks that are held: ours until they are given back, or ``lost``.
 
-    __slots__ = ("hold",)
+    ``nested`` says that the request held them before: they are given back with what it took first.
+    """
 
-    def __init__(self, hold: Hold) -> None:
+    __slots__ = ("hold", "nested")
+
+    def __init__(self, hold: Hold, *, nested: bool = False) -> None:
         self.hold = hold
+        self.nested = nested
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ class Room:
         self.events = events
         self.clock = clock
         self.open_in_outage = locks.on_outage == "open"
+        self.ttl = locks.ttl
+        self.wait = locks.wait
         self.memory = Memory(clock)
         """What this process knows; made anew by the first attempt after a fork."""
         self._known = lru_cache(REMEMBERED)(partial(wanted, settings.prefix, locks))

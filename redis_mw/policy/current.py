@@ -15,17 +15,24 @@ class Context(msgspec.Struct, frozen=True):
     """What redis-mw has for the current request.
 
     ``mw`` is the direct face of the integration's colour (``AsyncRedisMW`` under ASGI, else ``RedisMW``), ``session``
-    the framework's own session object, or None where sessions are off, ``limits`` the request's rate limits.
+    the framework's own session object, or None where sessions are off, ``limits`` the request's rate limits, ``locks``
+    what it holds.
     """
 
     mw: Any
     session: Any = None
     limits: Any = None
+    locks: Any = None
 
     @property
     def verdicts(self) -> tuple[Any, ...]:
         """What the rate limits said of this request, a ``Verdict`` each; empty where none holds."""
         return self.limits.verdicts if self.limits is not None else ()
+
+    @property
+    def lease(self) -> Any:
+        """The ``Lease`` of the lock that holds for this request; None where none does."""
+        return self.locks.lease if self.locks is not None else None
 
 
 class Gate(Protocol):

@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from redis_mw.policy.current import gate
 from redis_mw.policy.marks import ATTRIBUTE, Above, Mark, Placed, marks_on, name_of, own_marks, write, write_apart
-from redis_mw.settings import Limit, Strikes
+from redis_mw.settings import Duration, Idempotent, Limit, Lock, Strikes
 from redis_mw.settings.rates import By, Cost, Counted, RateText
 
 V = TypeVar("V", bound="Callable[..., Any]")
@@ -69,6 +69,37 @@ def limited(
         status=status,
     )
     return marking(Mark(limit.checked("limited(...)")))
+
+
+def locked(
+    name: "str | Callable[..., Any]",
+    *,
+    ttl: Duration | None = None,
+    wait: Duration | None = None,
+    shared: bool = False,
+    cancel_when_lost: bool = False,
+    methods: Sequence[str] | None = None,
+) -> Callable[[V], V]:
+    """Let requests of a view run one at a time for each value of the lock's name; the arguments are those of ``Lock``.
+
+    Where a view has several, a request takes all of them at once. Raises ``SettingsError`` for what no lock could mean.
+    """
+    lock = Lock(name, ttl=ttl, wait=wait, shared=shared, cancel_when_lost=cancel_when_lost, methods=methods)
+    return marking(Mark(lock.checked("locked(...)")))
+
+
+def idempotent(
+    *,
+    required: bool = False,
+    scope: "str | Callable[..., Any] | None" = None,
+    wait: Duration = 0,
+    methods: Sequence[str] = ("POST", "PATCH"),
+) -> Callable[[V], V]:
+    """Let a request that is sent again with its idempotency key run once, and replay its answer; the arguments are
+    those of ``Idempotent``. Raises ``SettingsError`` for what it could not mean.
+    """
+    policy = Idempotent(required=required, scope=scope, wait=wait, methods=methods)
+    return marking(Mark(policy.checked("idempotent(...)")))
 
 
 def marking(mark: Mark) -> Callable[[V], V]:

@@ -5,13 +5,11 @@ often and at whatever level a decorated thing is met. What carries it is its *pl
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-from redis_mw.settings import Limit
+from redis_mw.settings import Policy
 
 ATTRIBUTE = "__redis_mw__"
-
-Policy: TypeAlias = Limit
 
 
 class Mark:

@@ -9,10 +9,11 @@ from redis_mw.settings.paths import Segment, parse
 
 
 class Pattern(msgspec.Struct, frozen=True):
-    """A compiled pattern. ``literal``: it has no parameters and matches nothing but its own text."""
+    """A compiled pattern, with the names of its parameters. ``literal``: it matches nothing but its own text."""
 
     text: str
     literal: bool
+    names: frozenset[str]
     regex: re.Pattern[str]
 
     def match(self, path: str) -> dict[str, str] | None:
@@ -28,7 +29,8 @@ def compiled(text: str) -> Pattern:
     except ValueError as error:
         raise PolicyError(f"{text!r} is not a path pattern: {error}") from None
     regex = re.compile("".join(f"/{_regex(segment)}" for segment in segments), re.DOTALL)
-    return Pattern(text, all(segment.kind == "literal" for segment in segments), regex)
+    literal = all(segment.kind == "literal" for segment in segments)
+    return Pattern(text, literal, frozenset(regex.groupindex), regex)
 
 
 def _regex(segment: Segment) -> str:

@@ -1,16 +1,23 @@
 """The table: all rules of one application, compiled, and what they say about a request.
 
-Of policies, only those of sessions and limits are built yet. A rule that asks for another one stops the application at
-its start: what was meant to protect must never be missing in silence.
+The response cache is not built yet. A rule that asks for it stops the application at its start: what was meant to
+protect must never be missing in silence.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 from redis_mw.errors import PolicyError
 from redis_mw.policy.patterns import Pattern, compiled
-from redis_mw.settings import Limit, Settings, is_default
+from redis_mw.settings import Limit, Policy, Settings, is_default
 from redis_mw.settings.policies import OnSession
+
+NO_PARAMETERS: Mapping[str, str] = {}
+
+Entries: TypeAlias = Callable[[Policy, str, frozenset[str]], Any]
+"""Makes of a policy, the place where it stands and the parameters of its path what the table holds of it; None where
+its feature is turned off.
+"""
 
 
 class SessionPolicy(NamedTuple):
@@ -20,11 +27,20 @@ class SessionPolicy(NamedTuple):
     touch: bool = True
 
 
+class Ruled(NamedTuple):
+    """What one rule asks for of a feature, and the parameters of the path as it reads it."""
+
+    entry: Any
+    parameters: Mapping[str, str]
+
+
 class Policies(NamedTuple):
-    """What the rules say of a request; ``limits`` are in the form that the limits room has given them."""
+    """What the rules say of a request; entries are in the form that the features' rooms have given them."""
 
     session: SessionPolicy = SessionPolicy()
     limits: tuple[Any, ...] = ()
+    lock: Ruled | None = None
+    idempotency: Ruled | None = None
 
 
 class _Row(NamedTuple):
@@ -32,24 +48,32 @@ class _Row(NamedTuple):
 
     pattern: Pattern
     methods: frozenset[str] | None
-    mode: OnSession | None
-    touch: bool | None
-    limits: tuple[Any, ...]
+    mode: OnSession | None = None
+    touch: bool | None = None
+    limits: tuple[Any, ...] = ()
+    lock: Any = None
+    idempotency: Any = None
+
+    @property
+    def says_something(self) -> bool:
+        found = (self.mode, self.touch, self.lock, self.idempotency)
+        return bool(self.limits) or any(each is not None for each in found)
+
+    def ruled(self, entry: Any, path: str) -> Ruled:
+        return Ruled(entry, NO_PARAMETERS if self.pattern.literal else self.pattern.match(path) or NO_PARAMETERS)
 
 
 class Table:
-    """The rules of one application. PolicyError where they ask for what this version does not have.
-
-    ``entry`` makes of a limit, and the place where it stands, what ``Policies.limits`` holds; None where limits are
-    turned off.
+    """The rules of one application, ``entries`` made of them. PolicyError where they ask for what this version has
+    not.
     """
 
-    def __init__(self, settings: Settings, entry: Callable[[Limit, str], Any] | None = None) -> None:
+    def __init__(self, settings: Settings, entries: Entries = lambda policy, place, parameters: None) -> None:
         missing = [*_not_built(settings)]
         if missing:
             raise PolicyError("\n".join(missing))
-        self._default = Policies(limits=_default_limits(settings, entry))
-        rows = tuple(_rows(settings, entry))
+        self._default = Policies(limits=_default_limits(settings, entries))
+        rows = tuple(_rows(settings, entries))
         # A literal path finds its rows, those of patterns that match it among them, by one look into a dict.
         self._literal = {
             row.pattern.text: tuple(each for each in rows if each.pattern.match(row.pattern.text) is not None)
@@ -59,7 +83,8 @@ class Table:
         self._patterned = tuple(row for row in rows if not row.pattern.literal)
 
     def policies(self, method: str, path: str) -> Policies:
-        """The first rule that matches and sets ``session`` decides it, so for ``touch``; then ``sessions.skip``.
+        """The first rule that matches and sets ``session`` decides it, so for ``touch``; then ``sessions.skip``. So for
+        a lock and for idempotency, whose policies may be for some methods only.
 
         The limits of all rules that match add up, after those that hold everywhere.
         """
@@ -70,37 +95,49 @@ class Table:
             return self._default
         mode: OnSession | None = None
         touch: bool | None = None
-        limits = self._default.limits
+        limits, lock, idempotency = self._default.limits, None, None
         for row in rows:
             if row.methods is None or method in row.methods:
                 mode = row.mode if mode is None else mode
                 touch = row.touch if touch is None else touch
                 limits += row.limits
-        return Policies(SessionPolicy(mode or "auto", True if touch is None else touch), limits)
+                if lock is None and row.lock is not None and row.lock.holds_for(method):
+                    lock = row.ruled(row.lock, path)
+                if idempotency is None and row.idempotency is not None and row.idempotency.holds_for(method):
+                    idempotency = row.ruled(row.idempotency, path)
+        return Policies(SessionPolicy(mode or "auto", True if touch is None else touch), limits, lock, idempotency)
 
 
-def _default_limits(settings: Settings, entry: Callable[[Limit, str], Any] | None) -> tuple[Any, ...]:
-    if settings.limits is None or entry is None:
+def _default_limits(settings: Settings, entries: Entries) -> tuple[Any, ...]:
+    if settings.limits is None:
         return ()
-    return tuple(
-        entry(_limit(limit), f"limits.default[{index}]") for index, limit in enumerate(settings.limits.default)
-    )
+    found = [
+        entries(_limit(limit), f"limits.default[{index}]", frozenset())
+        for index, limit in enumerate(settings.limits.default)
+    ]
+    return tuple(entry for entry in found if entry is not None)
 
 
-def _rows(settings: Settings, entry: Callable[[Limit, str], Any] | None) -> Iterator[_Row]:
+def _rows(settings: Settings, entries: Entries) -> Iterator[_Row]:
     for rule in settings.rules:
-        mode = None if is_default(rule.session) else rule.session
-        touch = None if is_default(rule.touch) else rule.touch
-        limits: tuple[Any, ...] = ()
+        pattern = compiled(rule.path)
         methods = frozenset(rule.methods) if rule.methods is not None else None
-        if entry is not None:
-            # Not by the rule's number: the counts stay when rules are put in another order.
-            place = f"{','.join(sorted(methods)) if methods is not None else '*'} {rule.path}"
-            limits = tuple(entry(_limit(limit), f"{place}#{at}") for at, limit in enumerate(rule.limits))
-        if mode is not None or touch is not None or limits:
-            yield _Row(compiled(rule.path), methods, mode, touch, limits)
+        # Not by the rule's number: the counts stay when rules are put in another order.
+        place = f"{','.join(sorted(methods)) if methods is not None else '*'} {rule.path}"
+        limits = [entries(_limit(limit), f"{place}#{at}", pattern.names) for at, limit in enumerate(rule.limits)]
+        row = _Row(
+            pattern=pattern,
+            methods=methods,
+            mode=None if is_default(rule.session) else rule.session,
+            touch=None if is_default(rule.touch) else rule.touch,
+            limits=tuple(limit for limit in limits if limit is not None),
+            lock=entries(rule.lock, place, pattern.names) if rule.lock is not None else None,
+            idempotency=entries(rule.idempotency, place, pattern.names) if rule.idempotency is not None else None,
+        )
+        if row.says_something:
+            yield row
     for path in settings.sessions.skip if settings.sessions is not None else ():
-        yield _Row(compiled(path), None, "skip", None, ())
+        yield _Row(compiled(path), None, "skip")
 
 
 def _limit(limit: Limit | str) -> Limit:
@@ -114,11 +151,5 @@ def _not_built(settings: Settings) -> Iterator[str]:
     if settings.read_replicas:
         yield "read_replicas: reading from replicas is not part of this version"
     for index, rule in enumerate(settings.rules):
-        asked = (
-            ("cache", rule.cache is not None and settings.cache is not None, "the response cache is"),
-            ("lock", rule.lock is not None and settings.locks is not None, "request locks are"),
-            ("idempotency", rule.idempotency is not None and settings.idempotency is not None, "idempotency is"),
-        )
-        for name, missing, what in asked:
-            if missing:
-                yield f"rules[{index}].{name}: {what} not part of this version"
+        if rule.cache is not None and settings.cache is not None:
+            yield f"rules[{index}].cache: the response cache is not part of this version"

@@ -18,6 +18,7 @@ from redis_mw.settings.policies import Cached as Cached
 from redis_mw.settings.policies import Idempotent as Idempotent
 from redis_mw.settings.policies import Limit as Limit
 from redis_mw.settings.policies import Lock as Lock
+from redis_mw.settings.policies import Policy as Policy
 from redis_mw.settings.policies import Rule as Rule
 from redis_mw.settings.policies import Strikes as Strikes
 from redis_mw.settings.sessions import Cookie as Cookie

@@ -5,7 +5,7 @@ Lists may be given where tuples are named; inside ``Settings`` they are tuples.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, ClassVar, Literal, TypeAlias, cast
+from typing import Annotated, ClassVar, Literal, Self, TypeAlias, cast
 
 import msgspec
 
@@ -17,10 +17,23 @@ from redis_mw.settings.part import Part
 from redis_mw.settings.paths import PathPattern
 from redis_mw.settings.rates import By, Cost, Counted, Name, Rate, RateText, parse_rate
 from redis_mw.settings.reading import Reader
+from redis_mw.settings.templates import template_problems
 from redis_mw.settings.texts import Method, Token
 
 Refusal: TypeAlias = Annotated[int, Must(between(400, 599))]
 OnSession: TypeAlias = Literal["auto", "skip", "require"]
+
+
+class Policy(Part, frozen=True):
+    """What a rule or a decorator may ask for."""
+
+    def checked(self, path: str) -> Self:
+        """The same with its fields checked as those of ``Settings`` are; SettingsError lists what is wrong."""
+        reader = Reader()
+        policy = reader.read(type(self), self, path)
+        if reader.problems:
+            raise SettingsError(reader.problems)
+        return cast(Self, policy)
 
 
 class Strikes(Part, frozen=True, kw_only=True):
@@ -37,7 +50,7 @@ class Strikes(Part, frozen=True, kw_only=True):
 
 
 # What may be given without its name stands in a base of its own: msgspec's kw_only holds for the fields of one class.
-class _Rated(Part, frozen=True):
+class _Rated(Policy, frozen=True):
     rate: RateText
 
 
@@ -66,14 +79,6 @@ class Limit(_Rated, frozen=True, kw_only=True):
         """What the rate says; None where a callable says it for each request."""
         rate: object = self.rate
         return parse_rate(rate) if isinstance(rate, str) and not rate.startswith("call:") else None
-
-    def checked(self, path: str) -> "Limit":
-        """The same with its fields checked as those of ``Settings`` are; SettingsError lists what is wrong."""
-        reader = Reader()
-        limit = reader.read(Limit, self, path)
-        if reader.problems:
-            raise SettingsError(reader.problems)
-        return cast(Limit, limit)
 
     @property
     def conditional(self) -> bool:
@@ -127,7 +132,7 @@ class Limit(_Rated, frozen=True, kw_only=True):
                 yield Problem(f"{path}.{name}", "has no meaning for requests in flight", "leave it out")
 
 
-class _Lasting(Part, frozen=True):
+class _Lasting(Policy, frozen=True):
     ttl: Positive
 
 
@@ -153,7 +158,7 @@ class Cached(_Lasting, frozen=True, kw_only=True):
     cookies: Sequence[Token] | Literal["all"] = ()
 
 
-class _Named(Part, frozen=True):
+class _Named(Policy, frozen=True):
     name: Name
 
 
@@ -168,14 +173,20 @@ class Lock(_Named, frozen=True, kw_only=True):
     cancel_when_lost: bool = False
     methods: Sequence[Method] | None = None
 
+    def contradictions(self, path: str) -> Iterator[Problem]:
+        return template_problems(f"{path}.name", self.name)
 
-class Idempotent(Part, frozen=True, kw_only=True):
+
+class Idempotent(Policy, frozen=True, kw_only=True):
     """A request that is sent again with the same key runs once; its first answer is replayed."""
 
     required: bool = False
     scope: Name | None = None
     wait: NotNegative = 0
     methods: Sequence[Method] = ("POST", "PATCH")
+
+    def contradictions(self, path: str) -> Iterator[Problem]:
+        return template_problems(f"{path}.scope", self.scope)
 
 
 class _Placed(Part, frozen=True):

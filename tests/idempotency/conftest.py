@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 import redis
+from attempts import SENDER, begun_by
 
 from redis_mw import Idempotency, Idempotent, Settings, replace
 from redis_mw.engine.aio import AsyncDriver
@@ -13,9 +14,8 @@ from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Event, Events
 from redis_mw.flows import Flow
 from redis_mw.http.request import Fields, Request
-from redis_mw.idempotency.attempt import Attempt, begin
+from redis_mw.idempotency.attempt import Attempt
 from redis_mw.idempotency.room import Room
-from redis_mw.idempotency.scope import Sender
 
 T = TypeVar("T")
 SECRET = "a secret of the tests, long enough"
@@ -80,7 +80,7 @@ def attempt(room: Room) -> Callable[..., Attempt]:
 
     def make(key: str = "a-key", body: bytes = b"1", in_room: Room | None = None, **policy: Any) -> Attempt:
         own = in_room or room
-        begun = begin(own, own.entry(Idempotent(**policy), "here"), request_of(key), Sender(address="192.0.2.7"))
+        begun = begun_by(SENDER, own, own.entry(Idempotent(**policy), "here"), request_of(key))
         assert isinstance(begun, Attempt)
         assert begun.read(body)
         return begun

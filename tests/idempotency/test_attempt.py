@@ -6,13 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 import redis
+from attempts import SENDER, begun_by
 
 from redis_mw import IdempotencyError, Idempotent
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Event
 from redis_mw.flows import Batch, Flow, together
 from redis_mw.http.request import Fields, Request
-from redis_mw.idempotency.attempt import REPLAYED, Attempt, begin
+from redis_mw.idempotency.attempt import REPLAYED, Attempt
 from redis_mw.idempotency.claim import forget
 from redis_mw.idempotency.outcomes import Busy, First, Mismatch, Orphan, Replay, Unkept
 from redis_mw.idempotency.refusals import TYPE
@@ -22,7 +23,6 @@ from redis_mw.testing import count_round_trips
 
 Make = Callable[..., Attempt]
 Run = Callable[..., Any]
-SENDER = Sender(address="192.0.2.7")
 HEADERS = [("Content-Type", "text/plain"), ("Set-Cookie", "a=1"), ("Location", "/orders/1")]
 
 
@@ -32,7 +32,7 @@ def told(heard: list[Event]) -> list[tuple[str, str]]:
 
 def begun(room: Room, *pairs: tuple[str, str], method: str = "POST", **policy: Any) -> Any:
     request = Request(method, "/pay", headers=Fields(pairs))
-    return begin(room, room.entry(Idempotent(**policy), "here"), request, SENDER)
+    return begun_by(SENDER, room, room.entry(Idempotent(**policy), "here"), request)
 
 
 # Which requests are attempts
@@ -54,10 +54,9 @@ def test_a_malformed_key_is_never_taken_for_none(room: Room, pairs: list[tuple[s
 
 
 def test_a_policy_is_for_its_methods(room: Room) -> None:
-    key = ("Idempotency-Key", "a")
-    assert begun(room, key, method="GET", required=True) is None
-    assert isinstance(begun(room, key, method="PATCH"), Attempt)
-    assert isinstance(begun(room, key, method="GET", methods=("GET",)), Attempt)
+    entry = room.entry(Idempotent(), "here")
+    assert [method for method in ("GET", "POST", "PATCH", "PUT") if entry.holds_for(method)] == ["POST", "PATCH"]
+    assert room.entry(Idempotent(methods=("GET",)), "here").holds_for("GET")
 
 
 def test_the_settings_name_the_field(make_room: Callable[..., Room]) -> None:
@@ -152,7 +151,7 @@ def test_two_callers_may_use_one_key(room: Room, run: Run) -> None:
     entry = room.entry(Idempotent(), "here")
     request = Request("POST", "/pay", headers=Fields((("Idempotency-Key", "a"),)))
     for sender in (Sender(address="192.0.2.7"), Sender(address="192.0.2.8"), Sender(session="s1"), Sender("s2")):
-        one = begin(room, entry, request, sender)
+        one = begun_by(sender, room, entry, request)
         assert isinstance(one, Attempt)
         run(one.ask())
         assert one.outcome == First()

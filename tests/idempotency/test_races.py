@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from attempts import SENDER, begun_by
 from by_hand import until
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -27,10 +28,9 @@ from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Events
 from redis_mw.flows import one
 from redis_mw.http.request import Fields, Request
-from redis_mw.idempotency.attempt import Attempt, begin
+from redis_mw.idempotency.attempt import Attempt
 from redis_mw.idempotency.outcomes import Busy, First, Mismatch, Orphan, Replay
 from redis_mw.idempotency.room import Room
-from redis_mw.idempotency.scope import Sender
 from redis_mw.testing import count_round_trips
 
 Make = Callable[..., Attempt]
@@ -82,7 +82,7 @@ class Workers(RuleBasedStateMachine):
     @rule(target=running, key=st.sampled_from("ab"), body=st.sampled_from([b"1", b"1", b"1", b"2"]))
     def a_request_comes_in(self, key: str, body: bytes) -> tuple[str, Attempt]:
         request = Request("POST", "/pay", headers=Fields((("Idempotency-Key", key),)))
-        attempt = begin(self.room, self.entry, request, Sender(address="192.0.2.7"))
+        attempt = begun_by(SENDER, self.room, self.entry, request)
         assert isinstance(attempt, Attempt) and attempt.read(body)
         self.bodies[attempt] = body
         self.driver.run(attempt.ask())

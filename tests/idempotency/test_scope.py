@@ -12,6 +12,7 @@ from redis_mw.http.request import Fields
 from redis_mw.idempotency.entry import Entry
 from redis_mw.idempotency.room import Room, idempotency_of
 from redis_mw.idempotency.scope import Names, Scope, Sender, default_scope
+from redis_mw.policy.templates import Template
 
 texts = st.text(st.characters(exclude_categories=()), max_size=20)
 scopes = st.builds(Scope, st.sampled_from(["session", "client", "user"]), texts)
@@ -27,7 +28,7 @@ def test_a_caller_is_told_by_session_else_authorization_else_address() -> None:
 
 
 def scope(sender: Sender, fill: Any = None, **policy: Any) -> Scope:
-    return Entry(Idempotent(**policy), "here").scope(sender, fill)
+    return Entry(Idempotent(**policy), "here").scope(sender, fill or (lambda template: template.fill({})))
 
 
 def test_a_policy_may_tell_them_in_another_way_and_falls_back_where_it_cannot() -> None:
@@ -58,10 +59,13 @@ def test_what_is_no_text_is_a_mistake_of_the_policy() -> None:
 
 
 def test_a_template_is_filled_for_the_request_and_without_a_value_it_counts_for_nothing() -> None:
-    filled = {"tenant:{tenant}": "tenant:acme"}.get
+    def filled(template: Template) -> str | None:
+        return template.fill({"tenant": "acme", "shop": None})
+
     assert scope(AUTHORIZED, filled, scope="tenant:{tenant}") == Scope("name", "tenant:acme", credential=True)
     assert scope(AUTHORIZED, filled, scope="shop:{shop}") == default_scope(AUTHORIZED)
-    assert scope(AUTHORIZED, scope="shop:{shop}") == default_scope(AUTHORIZED)
+    with pytest.raises(PolicyError, match=r"no \{shop\}"):
+        _ = scope(AUTHORIZED, scope="shop:{shop}")
     assert scope(AUTHORIZED, scope="everybody") == Scope("name", "everybody", credential=True)
 
 
@@ -69,7 +73,7 @@ def test_a_template_is_filled_for_the_request_and_without_a_value_it_counts_for_
     ("policy", "needs"), [("user", True), ("a:{user}", True), (None, False), ("client", False), ("{session}", False)]
 )
 def test_it_is_known_whether_the_session_must_be_read_first(policy: str | None, needs: bool) -> None:
-    assert Entry(Idempotent(scope=policy), "here").needs_user is needs
+    assert Entry(Idempotent(scope=policy), "here").needs_user() is needs
 
 
 @given(scopes, scopes, texts, texts)
@@ -95,7 +99,7 @@ def test_without_a_secret_only_the_address_can_tell_callers() -> None:
     room = idempotency_of(Settings(), Events((), lambda: 0.0))
     assert room is not None
     assert room.entry(Idempotent(scope="client"), "here").place == "here"
-    with pytest.raises(PolicyError, match="set secret"):
+    with pytest.raises(PolicyError, match="with a secret"):
         _ = room.entry(Idempotent(), "here")
     assert idempotency_of(Settings(), Events((), lambda: 0.0), "of the framework").entry(Idempotent(), "here")  # type: ignore[union-attr]
 

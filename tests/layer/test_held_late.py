@@ -11,7 +11,7 @@ from redis_mw.http.request import Request
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.layer.exchange import Proceed
 from redis_mw.layer.layer import Layer
-from redis_mw.limits.room import limits_of
+from redis_mw.layer.rooms import rooms_of
 from redis_mw.policy.marks import Mark, Placed
 from redis_mw.sessions.room import furnish
 from redis_mw.testing import count_round_trips
@@ -31,8 +31,8 @@ class App:
         self.mw = RedisMW(settings)
         assert settings.sessions is not None
         room = furnish(settings, settings.sessions, [SECRET], self.mw.events)
-        limited = limits_of(settings, self.mw.events, SECRET)
-        self.layer = Layer(settings, room, SessionCookie(name="sid"), limited)
+        rooms = rooms_of(settings, self.mw.events, SECRET)
+        self.layer = Layer(settings, room, SessionCookie(name="sid"), rooms)
 
     def opened(self, cookie: str | None = None, path: str = "/limited") -> Any:
         exchange = self.layer.begin(Request("GET", path, client="192.0.2.77"), cookie)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from redis_mw import Lock, PolicyError, RedisMW, Rule, SessionLimitReached, Sessions, Settings, SettingsError, replace
+from redis_mw import Cached, PolicyError, RedisMW, Rule, SessionLimitReached, Sessions, Settings, SettingsError, replace
 from redis_mw.http.request import Fields, Request
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.layer.exchange import Proceed, Respond
@@ -164,8 +164,8 @@ def test_one_session_too_many_is_an_error(redis_mw_settings: Settings) -> None:
 
 
 def test_a_rule_for_what_is_not_built_yet_stops_the_start(redis_mw_settings: Settings) -> None:
-    settings = replace(redis_mw_settings, rules=[Rule("/login", lock=Lock("x"))])
-    with pytest.raises(PolicyError, match=r"rules\[0\].lock"):
+    settings = replace(redis_mw_settings, rules=[Rule("/login", cache=Cached(60))])
+    with pytest.raises(PolicyError, match=r"rules\[0\].cache"):
         Layer(settings, None, SessionCookie(name="sid"))
 
 

@@ -10,7 +10,7 @@ from redis_mw.http.request import Fields, Request
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.layer.exchange import Proceed, Respond
 from redis_mw.layer.layer import Layer
-from redis_mw.limits.room import limits_of
+from redis_mw.layer.rooms import rooms_of
 from redis_mw.policy.marks import Mark, Placed
 from redis_mw.testing import count_round_trips
 
@@ -20,8 +20,9 @@ class App:
 
     def __init__(self, settings: Settings, secret: Any = "") -> None:
         self.mw = RedisMW(settings)
-        self.room = limits_of(settings, self.mw.events, secret)
-        self.layer = Layer(settings, None, SessionCookie(name="sid"), self.room)
+        rooms = rooms_of(settings, self.mw.events, secret)
+        self.room = rooms.limits
+        self.layer = Layer(settings, None, SessionCookie(name="sid"), rooms)
 
     def begin(self, method: str = "GET", **headers: str) -> Any:
         return self.layer.begin(Request(method, "/x", headers=Fields(tuple(headers.items())), client="192.0.2.77"))

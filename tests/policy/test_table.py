@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from redis_mw.errors import PolicyError
 from redis_mw.policy.patterns import compiled
 from redis_mw.policy.table import Policies, SessionPolicy, Table
-from redis_mw.settings import Cached, Idempotent, Limit, Limits, Lock, Rule, Sessions, Settings
+from redis_mw.settings import Cached, Limit, Limits, Rule, Sessions, Settings
 
 
 def policy(path, *rules, method="GET", skip=()):
@@ -60,11 +60,6 @@ def test_sessions_may_be_off():
             {"rules": [Rule("/x"), Rule("/x", cache=Cached(60))]},
             "rules[1].cache: the response cache is not part of this version",
         ),
-        ({"rules": [Rule("/x", lock=Lock("x"))]}, "rules[0].lock: request locks are not part of this version"),
-        (
-            {"rules": [Rule("/x", idempotency=Idempotent())]},
-            "rules[0].idempotency: idempotency is not part of this version",
-        ),
     ],
 )
 def test_what_is_not_built_is_never_missing_in_silence(settings, message):
@@ -74,10 +69,9 @@ def test_what_is_not_built_is_never_missing_in_silence(settings, message):
 
 
 def test_everything_that_is_not_built_is_named_at_once():
-    rule = Rule("/x", lock=Lock("x"), cache=Cached(60))
     with pytest.raises(PolicyError) as caught:
-        Table(Settings(rules=[rule, rule]))
-    assert len(str(caught.value).splitlines()) == 4
+        Table(Settings(rules=[Rule("/x", cache=Cached(60))] * 2, read_replicas=True))
+    assert len(str(caught.value).splitlines()) == 3
 
 
 def test_a_feature_that_is_off_asks_for_nothing():
@@ -88,7 +82,7 @@ def test_a_feature_that_is_off_asks_for_nothing():
 
 def limits_of(path, *rules, method="GET", **limits):
     """The limits that hold, each as its rate and its place."""
-    table = Table(Settings(rules=list(rules), limits=Limits(**limits)), lambda limit, place: (limit.rate, place))
+    table = Table(Settings(rules=list(rules), limits=Limits(**limits)), lambda limit, place, names: (limit.rate, place))
     return list(table.policies(method, path).limits)
 
 
@@ -120,7 +114,7 @@ def test_each_limit_is_made_ready_once():
     made = []
     table = Table(
         Settings(rules=[Rule("/a", limits=["5/minute"])], limits=Limits(default=["6/minute"])),
-        lambda limit, place: made.append(place) or place,
+        lambda limit, place, names: made.append(place) or place,
     )
     for _ in range(3):
         table.policies("GET", "/a")

@@ -1,0 +1,193 @@
+"""What is asked for a request before it runs, in one round trip where nothing has to be waited for.
+
+In this order, also within the batch: limits, the idempotency key, locks, the session. What comes first decides: of a
+request that a limit refuses, or that is answered by a replay, the claim, the locks and places in queues are given back
+by the layer's ``finish``, which nobody waits for.
+"""
+
+from typing import Any, TypeAlias
+
+from redis_mw.errors import Refusal, SessionUnavailable
+from redis_mw.flows import Flow, together
+from redis_mw.idempotency.attempt import Attempt, begin
+from redis_mw.idempotency.response import Stored
+from redis_mw.layer.entries import needs_user
+from redis_mw.layer.exchange import Exchange
+from redis_mw.layer.rooms import Rooms
+from redis_mw.layer.senders import Senders, filling
+from redis_mw.limits.tally import Tally
+from redis_mw.locks.entry import wanted_of
+from redis_mw.locks.turn import Turn
+from redis_mw.policy.table import Ruled
+
+Answer: TypeAlias = Refusal | Stored
+"""What a request is answered with instead of by the application."""
+
+
+class Opening:
+    """Asks for the requests of one application. ``apart`` says that locks and sessions live on servers of their own, so
+    that a session which is to be read under a lock is read after it.
+    """
+
+    def __init__(self, rooms: Rooms, senders: Senders, *, apart: bool) -> None:
+        self._rooms = rooms
+        self._senders = senders
+        self._apart = apart
+
+    def attempt_of(self, exchange: Exchange) -> Attempt | None:
+        """What the idempotency key of a request asks for, None where there is none or nobody asked for one.
+
+        Of several policies of a view the last counts: that of the method, or the outermost.
+        """
+        room, ruled = self._rooms.idempotency, exchange.ruled.idempotency
+        if room is None or exchange.attempt is not None or exchange.invalid is not None:
+            return exchange.attempt
+        entry = exchange.claims[-1] if exchange.claims else ruled.entry if ruled is not None else None
+        begun = begin(room, entry, exchange.request) if entry is not None else None
+        if isinstance(begun, Attempt):
+            exchange.attempt = begun
+        elif begun is not None:
+            exchange.invalid = begun
+        return exchange.attempt
+
+    def ask(self, exchange: Exchange, *, late: bool = False) -> Flow[Answer | None]:
+        """Ask what was not asked yet; where others are at work, wait as long as the policy says.
+
+        ``late`` says that the session may have been looked at, and so is not read again under a lock.
+        """
+        visit, attempt = exchange.visit, self.attempt_of(exchange)
+        attempt = attempt if attempt is not None and attempt.outcome is None else None
+        if attempt is not None and attempt.refused is not None:  # its body is too large
+            exchange.invalid = attempt.refused
+        locks = self._locks_of(exchange)
+        by_user = any(needs_user(entry, parameters) for entry, parameters in locks)
+        by_user = by_user or (attempt is not None and attempt.entry.needs_user(exchange.parameters))
+        if visit is not None and not visit.loaded and visit.away is None and (by_user or self._limits_user(exchange)):
+            yield from visit.load()
+        tally, asks = self._asks(exchange)
+        if tally is not None and (tally.refused is not None or (asks and tally.knows(asks))):
+            return tally.refused
+        turn = None
+        if exchange.invalid is None:
+            if by_user and visit is not None and visit.away is not None:
+                return SessionUnavailable(visit.away.reason, visit.away.retry_after)
+            if attempt is not None:
+                self._name(exchange, attempt)
+            turn = self._turn(exchange, locks)
+        else:
+            attempt = None
+        answer = yield from self._together(exchange, asks, attempt, turn, late=late)
+        return answer if answer is not None else exchange.invalid
+
+    def _together(
+        self, exchange: Exchange, asks: list[Any], attempt: Attempt | None, turn: Turn | None, *, late: bool
+    ) -> Flow[Answer | None]:
+        tally = exchange.tally
+        batch: list[Flow[Any]] = [tally.ask(asks)] if tally is not None and asks else []
+        batch += [each.ask() for each in (attempt, turn) if each is not None]
+        if not batch:
+            return None
+        reads_later = turn is not None and self._apart
+        batch += [] if reads_later else _reading(exchange, again=turn is not None and not late)
+        try:
+            _ = yield from together(*batch)
+        except BaseException:
+            yield from _given_back(tally, attempt, turn)
+            raise
+        if tally is not None and tally.refused is not None:
+            return tally.refused
+        if attempt is not None:
+            answer = yield from _claimed(attempt, turn)
+            if answer is not None:
+                return answer
+        if turn is None:
+            return None
+        if turn.waits:
+            yield from turn.wait()
+        if turn.refused is None and (reads_later or not turn.was_free):
+            for reading in _reading(exchange, again=not late):
+                yield from reading
+        return turn.refused
+
+    def _asks(self, exchange: Exchange) -> tuple[Tally | None, list[Any]]:
+        """The questions of limits that were not asked yet. Calls what users wrote."""
+        room = self._rooms.limits
+        if room is None or not exchange.entries:
+            return None, []
+        caller, tally = self._senders.caller(exchange, exchange.entries), exchange.tally
+        if tally is None:
+            tally = exchange.tally = Tally(room, caller)
+        tally.caller = caller  # what is asked later may need the session's user, which was not known before
+        return tally, tally.begin(exchange.entries, exchange.request.method)
+
+    def _limits_user(self, exchange: Exchange) -> bool:
+        room = self._rooms.limits
+        if room is None or not exchange.entries:
+            return False
+        return room.lists_users or any(entry.needs_user for entry in exchange.entries)
+
+    def _name(self, exchange: Exchange, attempt: Attempt) -> None:
+        """Say whose key it is; a rule reads the path in its own way."""
+        ruled = exchange.ruled.idempotency
+        parameters = ruled.parameters if ruled is not None and ruled.entry is attempt.entry else None
+        attempt.comes_from(self._senders.sender(exchange), filling(exchange, parameters, apart=True))
+
+    def _locks_of(self, exchange: Exchange) -> list[Ruled]:
+        """The locks to be taken now: those of the view, else that of the rules; each once."""
+        locks, exchange.locks = exchange.locks, ()
+        if locks:
+            return [Ruled(entry, exchange.parameters) for entry in locks]
+        ruled = exchange.ruled.lock
+        return [ruled] if ruled is not None and not exchange.turns else []
+
+    def _turn(self, exchange: Exchange, locks: list[Ruled]) -> Turn | None:
+        """A turn at all of them, None where the request has nothing that could be locked. Calls what users wrote."""
+        room = self._rooms.locks
+        if room is None or not locks:
+            return None
+        taken = {name for turn in exchange.turns for name in turn.wanted.names}
+        named = []
+        for entry, parameters in locks:
+            is_ruled = exchange.ruled.lock is not None and entry is exchange.ruled.lock.entry
+            name = entry.name(exchange.native, filling(exchange, parameters if is_ruled else None))
+            if name is not None and name not in taken:
+                named.append((entry, name))
+        if not named:
+            return None
+        cancels = any(entry.policy.cancel_when_lost for entry, _ in named)
+        turn = Turn(room, wanted_of(room, named), cancels=cancels)
+        exchange.turns.append(turn)
+        return turn
+
+
+def _claimed(attempt: Attempt, turn: Turn | None) -> Flow[Answer | None]:
+    """What comes of the key. While another request with it runs no lock is held, nor queued for: that one needs it."""
+    waited = attempt.waits
+    if waited:
+        leaving = [turn.settle()] if turn is not None else []
+        _ = yield from together(*leaving, attempt.wait())
+    if attempt.refused is not None or attempt.replay is not None:
+        return attempt.refused or attempt.replay
+    if waited and turn is not None:
+        yield from turn.ask()
+        turn.was_free = False  # what was read before was not read under it
+    return None
+
+
+def _reading(exchange: Exchange, *, again: bool) -> list[Flow[None]]:
+    """The flow that reads the session; ``again`` although it has been read, while nobody has looked at it yet."""
+    visit = exchange.visit
+    if visit is None or visit.away is not None:
+        return []
+    if not visit.loaded:
+        return [visit.load()]
+    return [visit.reload()] if again and visit.id is not None else []
+
+
+def _given_back(tally: Tally | None, attempt: Attempt | None, turn: Turn | None) -> Flow[None]:
+    """Give back whatever was taken before something went wrong."""
+    undoing: list[Flow[Any]] = [tally.release()] if tally is not None else []
+    undoing += [attempt.release()] if attempt is not None else []
+    undoing += [turn.settle()] if turn is not None else []
+    if undoing:
+        _ = yield from together(*undoing)
