@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from statistics import median_low
@@ -22,7 +22,7 @@ class Guide:
         self.market = market
         self.shops = market.shops
         self.table = table
-        self._pool = ThreadPoolExecutor(4, "tour")
+        self._pool = ThreadPoolExecutor(24, "tour")
 
     def row(self, shop: Shop | str, what: str, expected: object, seen: object) -> None:
         """One row: where, what was done, what should come of it, what did."""
@@ -45,6 +45,18 @@ class Guide:
                     raise ValueError(f"{shop.name} answered {slow.result().status} and did not ask the carrier")
             yield slow
 
+    def at_once(self, asks: Sequence[Callable[[], Reply]]) -> "list[Future[Reply]]":
+        """Requests that are sent side by side."""
+        return [self._pool.submit(ask) for ask in asks]
+
+    def until(self, what: str, count: Callable[[], int], wanted: int) -> None:
+        """Wait until there are so many; raises ``TimeoutError``."""
+        end = time.monotonic() + RECOVERY
+        while count() != wanted:
+            if time.monotonic() > end:
+                raise TimeoutError(f"{count()} {what}, not {wanted}")
+            time.sleep(0.02)
+
     def trips(self, shop: Shop, what: str, expected: int, ask: Callable[[], Reply]) -> None:
         """A row about the round trips of one request; what a client sends now and then on its own is outvoted."""
         counts: list[int] = []
@@ -66,6 +78,15 @@ class Guide:
         """The keys of sessions; what ends in ``:i`` lists those of a user."""
         keys: list[bytes] = self.market.redis.keys("shop:s1:*")  # type: ignore[assignment]
         return {key for key in keys if not key.endswith(b":i")}
+
+    def holding(self) -> int:
+        """How many requests hold a lock, by the time of this machine."""
+        redis, now = self.market.redis, time.time_ns() // 1000
+        return sum(int(redis.zcount(key, now, "+inf")) for key in redis.keys("shop:k1:*:h"))
+
+    def waiting(self) -> int:
+        """How many wait for one."""
+        return sum(int(self.market.redis.zcard(key)) for key in self.market.redis.keys("shop:k1:*:q"))
 
     def orders(self) -> dict[int, str]:
         """All orders in the database: whose, and for how many cents."""

@@ -57,24 +57,29 @@ class Market:
         _ = self._stack.callback(self.carrier.close)
         self.database = Database(home / "shop.sqlite3")
         self.database.prepare()
-        environment = {
+        self._home = home
+        self._environment = {
             "SHOP_REDIS": self.valkey.url,
             "SHOP_DATABASE": str(self.database.path),
             "SHOP_CARRIER": self.carrier.url,
             "DJANGO_SETTINGS_MODULE": "sample_apps.django_shop.settings",
         }
-        self.shops = [self._start(name, environment, home) for name in COMMANDS]
+        self.shops = [self._start(name) for name in COMMANDS]
         # Their ends run side by side: all are asked before the first is waited for.
         for shop in self.shops:
             _ = self._stack.callback(shop.child.ask_to_stop)
 
-    def _start(self, name: str, environment: dict[str, str], home: Path) -> Shop:
+    def another(self, shop: Shop) -> Shop:
+        """A second process of a shop, which may be killed while the shop itself stays open."""
+        return self._start(shop.name)
+
+    def _start(self, name: str) -> Shop:
         with socket.socket() as listening:
             # The socket is ours from the start and handed over, so no other program can take the port in between.
             listening.bind(("127.0.0.1", 0))
             listening.listen(128)
-            log = home / f"{name.replace(' ', '-').lower()}.log"
-            child = self._stack.enter_context(Child(COMMANDS[name], environment, listening, log, home))
+            log = self._home / f"{name.replace(' ', '-').lower()}.log"
+            child = self._stack.enter_context(Child(COMMANDS[name], self._environment, listening, log, self._home))
             return Shop(name, f"http://127.0.0.1:{listening.getsockname()[1]}", child)
 
     def await_answers(self) -> None:

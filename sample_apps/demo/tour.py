@@ -171,6 +171,62 @@ def checking_out(guide: Guide) -> None:
         guide.row(shop, f"look in {other.name}", "ada, 0", who(visitor, other))
 
 
+def one_order(guide: Guide) -> None:
+    """One cart, one order: checkouts come one after the other, and one that is sent again is not done again"""
+    for shop, other in guide.pairs():
+        visitor, before = customer(shop), guide.orders()
+        asks = [partial(visitor.again().post, f"{each.url}/checkout") for each in (shop, other) * 10]
+        found = times([reply.result().status for reply in guide.at_once(asks)])
+        guide.row(shop, f"20 checkouts at once, also in {other.name}", "1 x 201, 19 x 409", found)
+        guide.row(shop, "orders since", 1, len(guide.orders().keys() - before.keys()))
+    for shop, other in guide.pairs():
+        visitor, before = customer(shop), guide.orders()
+        key = {"Idempotency-Key": f'"{shop.name}"'}
+        first = visitor.again().post(f"{shop.url}/checkout", **key)
+        again = visitor.again().post(f"{other.url}/checkout", **key)
+        seen = f"{first.status}, {again.status} {'replayed' if 'idempotency-replayed' in again.headers else 'new'}"
+        guide.row(shop, f"with a key; again in {other.name}", "201, 201 replayed", seen)
+        same = "the same" if again.data["order"] == first.data["order"] else "another"
+        seen = f"{same}, {len(guide.orders().keys() - before.keys())} placed"
+        guide.row(shop, "the number of the order", "the same, 1 placed", seen)
+        status = visitor.again().post(f"{shop.url}/checkout", {"note": "be quick"}, **key).status
+        guide.row(shop, "the same key for something else", 422, status)
+        visitor = customer(shop)
+        key = {"Idempotency-Key": f"five-at-once-{shop.name.replace(' ', '-')}"}
+        asks = [
+            partial(visitor.again().post, f"{each.url}/checkout", **key) for each in (shop, other, shop, other, shop)
+        ]
+        replies = [reply.result() for reply in guide.at_once(asks)]
+        orders = {reply.data.get("order") for reply in replies}
+        seen = f"{times([reply.status for reply in replies])}, {len(orders)} order"
+        guide.row(shop, "with a new key, 5 at once", "5 x 201, 1 order", seen)
+
+
+def a_dead_shop(guide: Guide) -> None:
+    """A shop is killed in the middle of a checkout: whoever waits for the lock has it when the lease ends"""
+    doomed = [guide.market.another(shop) for shop in guide.shops]
+    visitors = [customer(shop, delivery=True) for shop in guide.shops]
+    before, urls = guide.orders(), [f"{shop.url}/checkout" for shop in guide.shops]
+    with guide.market.carrier.busy():
+        lost = guide.at_once([
+            partial(visitor.again().post, f"{shop.url}/checkout")
+            for visitor, shop in zip(visitors, doomed, strict=True)
+        ])  # fmt: skip
+        guide.until("hold a lock", guide.holding, len(doomed))
+        taken = guide.at_once([
+            partial(visitor.again().post, url) for visitor, url in zip(visitors, urls, strict=True)
+        ])  # fmt: skip
+        guide.until("wait for one", guide.waiting, len(doomed))
+        for shop in doomed:
+            shop.child.kill()
+    for shop, gone, next_one in zip(guide.shops, lost, taken, strict=True):
+        answered = "an answer" if gone.exception() is None else "no answer"
+        seen = f"{answered}, {next_one.result().status}"
+        guide.row(shop, "killed in mid-checkout; the one who waited", "no answer, 201", seen)
+    placed = len(guide.orders().keys() - before.keys())
+    guide.row("the database", "orders since", len(doomed), placed)
+
+
 def watching(guide: Guide) -> None:
     """A WebSocket learns that its session is over, the moment it is"""
     shop, *others = guide.shops
@@ -257,6 +313,15 @@ def an_outage(guide: Guide) -> None:
         guide.row(shop, "a page of the session, once Redis is back", "1", products(reply))
 
 
+def customer(shop: Shop, *, delivery: bool = False) -> Visitor:
+    """Somebody who is logged in and has something in the cart."""
+    visitor = Visitor()
+    _ = add(TEAPOT, visitor, shop), visitor.post(f"{shop.url}/login", ADA)
+    if delivery:
+        _ = visitor.post(f"{shop.url}/cart/delivery")
+    return visitor
+
+
 def add(product: int, visitor: Visitor, shop: Shop) -> Reply:
     return visitor.post(f"{shop.url}/cart/items", {"product": product})
 
@@ -282,6 +347,8 @@ STEPS: dict[str, Callable[[Guide], None]] = {
         my_sessions,
         logging_out,
         checking_out,
+        one_order,
+        a_dead_shop,
         watching,
         a_burst,
         guessing,

@@ -6,7 +6,7 @@
 import os
 from typing import NamedTuple
 
-from redis_mw import Cookie, Limit, Limits, Rule, Sessions, Settings
+from redis_mw import Cookie, Idempotent, Limit, Limits, Lock, Rule, Sessions, Settings
 from sample_apps.shop.database import Database
 
 SECRET = "a secret for a shop that runs on one machine only"
@@ -23,6 +23,10 @@ LOGINS = Limit("5/minute", name="logins", count="failed")
 ACCOUNT = "account"
 ATTEMPTS = Limit("5/minute", name=ACCOUNT, by="user")
 """Logins to one account, wherever they come from; one that succeeds gives its own back."""
+ONE_CHECKOUT = Lock("cart:{session}", ttl=5, wait=15)
+"""One checkout of a cart at a time; who comes second finds it empty. If a shop dies, the next one waits for the ttl."""
+ONE_ORDER = Idempotent(wait=15)
+"""A checkout that is sent again with its Idempotency-Key gets the answer of the first one."""
 
 
 class Shop(NamedTuple):
@@ -52,6 +56,9 @@ def settings() -> Settings:
         patience=1.0,
         connect_within=1.0,
         limits=Limits(named={ACCOUNT: ATTEMPTS}, default=[EVERYTHING]),
-        rules=[Rule("/login", methods=["POST"], limits=[LOGINS])],
+        rules=[
+            Rule("/login", methods=["POST"], limits=[LOGINS]),
+            Rule("/checkout", methods=["POST"], lock=ONE_CHECKOUT, idempotency=ONE_ORDER),
+        ],
         sessions=Sessions(skip=["/healthz"], cookie=Cookie(name=COOKIE, secure=False)),
     )

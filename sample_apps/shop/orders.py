@@ -13,9 +13,22 @@ class Order(NamedTuple):
     cents: int
 
 
-def place(database: Database, account: int, lines: list[Line], delivery: int, now: datetime) -> int:
-    """Write an order down and say its number."""
+class TakenOver(Exception):
+    """Somebody who came later is at work on this cart: whoever was before lost the lock, and may not know it yet."""
+
+
+def place(
+    database: Database, account: int, cart: str, fence: int, lines: list[Line], delivery: int, now: datetime
+) -> int:
+    """Write an order of a cart down and say its number; ``fence`` is that of the lock under which this is done."""
     with database.open() as rows:
+        kept = rows.execute(
+            "INSERT INTO carts VALUES (?, ?) ON CONFLICT (cart) DO UPDATE SET fence = excluded.fence "
+            "WHERE carts.fence <= excluded.fence",
+            (cart, fence),
+        )
+        if not kept.rowcount:
+            raise TakenOver
         order = rows.execute(
             "INSERT INTO orders (account, placed, cents) VALUES (?, ?, ?)",
             (account, now.isoformat(timespec="seconds"), sum(line.cents for line in lines) + delivery),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from redis_mw import current
 from sample_apps.shop import accounts, carrier, cart, catalogue, csrf, orders
 from sample_apps.shop.answers import Answer
 from sample_apps.shop.configuration import Shop
@@ -78,14 +79,26 @@ def quote(shop: Shop, session: Session, form: Form) -> Answer:
 
 
 def checkout(shop: Shop, session: Session, form: Form) -> Answer:
-    """``POST /checkout``: make an order of the cart."""
+    """``POST /checkout``: make an order of the cart, and have it fetched if a delivery was asked for.
+
+    Each session has one checkout at a time (``configuration.ONE_CHECKOUT``), so the cart that is read here is not
+    being ordered by anybody else.
+    """
     buyer = accounts.account(shop.database, session.user_id)
     if buyer is None:
         return _refusal(shop, session, 401, "Log in to order.")
     lines = cart.lines(session, catalogue.products(shop.database))
     if not lines:
         return _refusal(shop, session, 409, "The cart is empty.")
-    order = orders.place(shop.database, buyer.id, lines, cart.delivery(session), datetime.now(UTC))
+    fence, delivery = current().lease.fence, cart.delivery(session)
+    try:
+        if delivery:
+            carrier.book(shop.carrier, cart.count(session))
+        order = orders.place(shop.database, buyer.id, session.handle, fence, lines, delivery, datetime.now(UTC))
+    except OSError:
+        return _refusal(shop, session, 502, "The carrier does not answer.")
+    except orders.TakenOver:
+        return _refusal(shop, session, 409, "Another checkout of this cart is under way.")
     cart.clear(session)
     return Answer("orders", {**_frame(shop, session), "order": order}, 201, then="/account/orders")
 
