@@ -9,6 +9,7 @@ from uuid import UUID
 
 import httpx2
 import pytest
+from by_hand import soon, until
 from fastapi import APIRouter, FastAPI, Path
 from redis import Redis
 from starlette.applications import Starlette
@@ -113,8 +114,13 @@ def holders(settings: Settings, name: str) -> int:
 
 async def is_free(settings: Settings, name: str) -> None:
     """Wait until nobody holds it: it is given back after the response."""
-    while holders(settings, name):
-        await asyncio.sleep(0.01)
+    await soon(lambda: not holders(settings, name), "the lock is held for ever")
+
+
+def waiters(settings: Settings, name: str) -> int:
+    """How many wait for one."""
+    with Redis.from_url(str(settings.url)) as redis:
+        return int(redis.zcard(f"{settings.prefix}:k1:{{{digest(name)}}}:q"))
 
 
 # One at a time
@@ -139,8 +145,7 @@ async def test_requests_to_different_locks_run_side_by_side(site: Serve) -> None
     section.leave.clear()
     async with site(Route("/orders/{id:int}", section.view, methods=["POST"]), rules=[LOCK_ORDERS]) as shop:
         asked = [asyncio.ensure_future(shop.post(f"/orders/{id}")) for id in range(5)]
-        while section.inside < 5:
-            await asyncio.sleep(0.005)
+        await soon(lambda: section.inside == 5, "not side by side")
         section.leave.set()
         replies = await asyncio.gather(*asked)
     assert [reply.json()["names"] for reply in replies] == [[f"order:{id}"] for id in range(5)]
@@ -157,23 +162,13 @@ async def test_readers_share_and_a_writer_is_alone(site: Serve) -> None:
     routes = [Route("/page", readers.view), Route("/page", writer.view, methods=["POST"])]
     async with site(*routes, rules=rules) as shop:
         reading = [asyncio.ensure_future(shop.get("/page")) for _ in range(3)]
-        while readers.inside < 3:
-            await asyncio.sleep(0.005)
+        await soon(lambda: readers.inside == 3, "readers do not share")
         writing = asyncio.ensure_future(shop.post("/page"))
-        while not [event for event in await events_of(shop) if event]:
-            await asyncio.sleep(0.005)
+        await soon(lambda: waiters(shop.mw.settings, "page"), "the writer does not wait")
         assert writer.inside == 0
         readers.leave.set()
         replies = await asyncio.gather(*reading, writing)
     assert [reply.status_code for reply in replies] == [200] * 4
-
-
-async def events_of(shop: Site) -> list[bytes]:
-    """Who waits."""
-    settings = shop.mw.settings
-    with Redis.from_url(str(settings.url)) as redis:
-        found: list[bytes] = redis.zrange(f"{settings.prefix}:k1:{{{digest('page')}}}:q", 0, -1)
-        return found
 
 
 # How the lock is found
@@ -407,10 +402,7 @@ async def test_a_full_queue_is_a_429(site: Serve) -> None:
         first = asyncio.ensure_future(shop.get("/x"))
         _ = await section.entered.wait()
         second = asyncio.ensure_future(shop.get("/x"))
-        key = f"{shop.mw.settings.prefix}:k1:{{{digest('x')}}}:q"
-        with Redis.from_url(str(shop.mw.settings.url)) as redis:
-            while not redis.zcard(key):
-                await asyncio.sleep(0.005)
+        await soon(lambda: waiters(shop.mw.settings, "x"), "nobody waits")
         third = await shop.get("/x")
         section.leave.set()
         assert (await first).status_code == (await second).status_code == 200
@@ -525,15 +517,11 @@ async def test_a_client_that_goes_away_gives_the_lock_back_and_leaves_the_queue(
         running = asyncio.ensure_future(shop.get("/x"))
         _ = await section.entered.wait()
         waiting = asyncio.ensure_future(shop.get("/x"))
-        key = f"{shop.mw.settings.prefix}:k1:{{{digest('x')}}}:q"
-        with Redis.from_url(str(shop.mw.settings.url)) as redis:
-            while not redis.zcard(key):
-                await asyncio.sleep(0.005)
-            waiting.cancel()
-            running.cancel()
-            _ = await asyncio.gather(waiting, running, return_exceptions=True)
-            while redis.zcard(key):
-                await asyncio.sleep(0.005)
+        await soon(lambda: waiters(shop.mw.settings, "x"), "nobody waits")
+        waiting.cancel()
+        running.cancel()
+        _ = await asyncio.gather(waiting, running, return_exceptions=True)
+        await soon(lambda: not waiters(shop.mw.settings, "x"), "the queue is not left")
         await is_free(shop.mw.settings, "x")
     assert len(section.fences) == 1
 
@@ -573,8 +561,7 @@ async def test_a_lock_that_is_lost_cancels_the_request_where_the_policy_says_so(
 async def test_elsewhere_the_request_goes_on_and_may_ask(site: Serve) -> None:
     async def slow(request: Request) -> Response:
         lose(request.state.redis_mw.mw.settings, "x")
-        while not current().lease.lost:
-            await asyncio.sleep(0.01)
+        await soon(lambda: current().lease.lost, "nobody noticed")
         return PlainTextResponse("told")
 
     async with site(Route("/x", locked("x", ttl=0.3)(slow))) as shop:
@@ -629,7 +616,6 @@ def test_a_websocket_holds_its_lock_until_it_is_closed(redis_mw_settings: Settin
             assert holders(redis_mw_settings, "room:a") == 1
             with pytest.raises(Exception, match=r".*"), client.websocket_connect("/talk/a"):
                 pass
-        while holders(redis_mw_settings, "room:a"):
-            time.sleep(0.01)
+        until(lambda: not holders(redis_mw_settings, "room:a"), "the lock is held for ever")
         with client.websocket_connect("/talk/a") as socket:
             assert socket.receive_json() == ["room:a"]

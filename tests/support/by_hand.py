@@ -1,5 +1,6 @@
 """Commands written by hand, and waiting for what another process does; for the tests of the engine."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from hashlib import sha1
@@ -24,3 +25,11 @@ def until(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.005)
+
+
+async def soon(condition: Callable[[], object], what: str) -> None:
+    """The same on an event loop."""
+    end = time.monotonic() + 20
+    while not condition():  # what another process does has no event here
+        assert time.monotonic() < end, what
+        await asyncio.sleep(0.005)
