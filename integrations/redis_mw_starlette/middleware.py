@@ -45,6 +45,7 @@ from redis_mw_starlette.refusal import refuse, replay
 from redis_mw_starlette.routes import Routes
 from redis_mw_starlette.scopes import connection_of, request_of
 
+SAFE = ("GET", "HEAD", "OPTIONS")
 UNSEEN = ("http.response.pathsend", "http.response.zerocopysend")
 AROUND = "redis_mw.around"  # where a scope says which of our middlewares it has passed through
 
@@ -169,10 +170,10 @@ class RedisMiddleware:
 
     def _body(self, exchange: Exchange, receive: Receive) -> Body | None:
         """The body of a request that has a key, whether a policy asks for one or not: that may turn out late."""
-        room = self._layer.rooms.idempotency
-        if room is None or exchange.request.headers.get(room.header) is None:
+        room, request = self._layer.rooms.idempotency, exchange.request
+        if room is None or (request.method in SAFE and self._layer.attempt_of(exchange) is None):
             return None
-        return Body(receive, room.max_body)
+        return Body(receive, room.max_body) if request.headers.get(room.header) is not None else None
 
     def _comes_from_elsewhere(self, exchange: Exchange, has_cookie: bool) -> bool:
         """Whether a page of somebody else's wants a WebSocket with the visitor's session."""

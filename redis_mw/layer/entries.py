@@ -1,6 +1,6 @@
 """Which policies hold for a request: those of the rules, in one table, and those of views, by their marks."""
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from redis_mw.idempotency.entry import Entry as Claimed
 from redis_mw.layer.rooms import Rooms
@@ -62,8 +62,3 @@ class Entries:
                 return idempotency.entry(policy, place)
             case _:
                 return None
-
-
-def needs_user(entry: Any, parameters: Any) -> bool:
-    """Whether a lock or a claim has to know the session's user, for a path with these parameters."""
-    return entry is not None and bool(entry.needs_user(parameters))

@@ -11,7 +11,6 @@ from redis_mw.errors import Refusal, SessionUnavailable
 from redis_mw.flows import Flow, together
 from redis_mw.idempotency.attempt import Attempt, begin
 from redis_mw.idempotency.response import Stored
-from redis_mw.layer.entries import needs_user
 from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.rooms import Rooms
 from redis_mw.layer.senders import Senders, filling
@@ -59,8 +58,8 @@ class Opening:
         attempt = attempt if attempt is not None and attempt.outcome is None else None
         if attempt is not None and attempt.refused is not None:  # its body is too large
             exchange.invalid = attempt.refused
-        locks = self._locks_of(exchange)
-        by_user = any(needs_user(entry, parameters) for entry, parameters in locks)
+        locks = self._locks_of(exchange) if exchange.locks or exchange.ruled.lock is not None else []
+        by_user = bool(locks) and any(entry.needs_user(parameters) for entry, parameters in locks)
         by_user = by_user or (attempt is not None and attempt.entry.needs_user(exchange.parameters))
         if visit is not None and not visit.loaded and visit.away is None and (by_user or self._limits_user(exchange)):
             yield from visit.load()
@@ -68,14 +67,14 @@ class Opening:
         if tally is not None and (tally.refused is not None or (asks and tally.knows(asks))):
             return tally.refused
         turn = None
-        if exchange.invalid is None:
+        if exchange.invalid is not None:
+            attempt = None
+        elif attempt is not None or locks:
             if by_user and visit is not None and visit.away is not None:
                 return SessionUnavailable(visit.away.reason, visit.away.retry_after)
             if attempt is not None:
                 self._name(exchange, attempt)
             turn = self._turn(exchange, locks)
-        else:
-            attempt = None
         answer = yield from self._together(exchange, asks, attempt, turn, late=late)
         return answer if answer is not None else exchange.invalid
 
