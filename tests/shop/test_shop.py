@@ -1,6 +1,8 @@
 """What every shop does, whatever framework it stands on."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
@@ -8,6 +10,8 @@ from redis_mw.http.address import shortened
 from sample_apps.demo.market import Market, Shop
 from sample_apps.demo.tour import ADA, GRACE
 from sample_apps.demo.visitor import Reply, Visitor
+from sample_apps.shop import catalogue, orders
+from sample_apps.shop.cart import Line
 
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
 
@@ -181,6 +185,40 @@ def test_checkout_writes_an_order_and_empties_the_cart(shop: Shop, market: Marke
 def test_checkout_needs_a_login_and_a_cart(shop: Shop) -> None:
     assert buyer(shop, 1).post(f"{shop.url}/checkout").status == 401
     assert buyer(shop, account=ADA).post(f"{shop.url}/checkout").status == 409
+
+
+def test_a_cart_is_ordered_once_however_many_checkouts_come_at_once(shop: Shop, other: Shop, market: Market) -> None:
+    visitor = buyer(shop, 1, account=ADA)
+    with ThreadPoolExecutor(20) as pool:
+        asked = [pool.submit(visitor.again().post, f"{each.url}/checkout") for each in (shop, other) * 10]
+        replies = [reply.result() for reply in asked]
+    assert sorted(reply.status for reply in replies) == [201] + [409] * 19
+    (order,) = (reply.data["order"] for reply in replies if reply.status == 201)
+    assert visitor.get(f"{shop.url}/account/orders").data["orders"][0]["id"] == order
+    with market.database.open() as rows:
+        assert rows.execute("SELECT count(*) FROM lines WHERE ordered = ?", (order,)).fetchone()[0] == 1
+
+
+def test_a_checkout_that_is_sent_again_is_answered_alike_and_orders_nothing(shop: Shop, other: Shop) -> None:
+    visitor = buyer(shop, 1, account=ADA)
+    key = {"Idempotency-Key": '"8e03978e-40d5-43e8-bc93-6894a57f9324"'}
+    first, again = (visitor.again().post(f"{each.url}/checkout", **key) for each in (shop, other))
+    assert (first.status, again.status, again.data) == (201, 201, first.data)
+    assert "idempotency-replayed" not in first.headers and again.headers["idempotency-replayed"] == "true"
+    assert visitor.again().post(f"{other.url}/checkout", {"note": "be quick"}, **key).status == 422
+    assert visitor.again().post(f"{other.url}/checkout", **{"Idempotency-Key": "two words"}).status == 400
+    assert visitor.get(f"{shop.url}/account/orders").data["orders"][0]["id"] == first.data["order"]
+
+
+def test_a_checkout_that_lost_its_lock_orders_nothing(market: Market) -> None:
+    line = Line(catalogue.products(market.database)[0], 1, datetime.now(UTC))
+
+    def place(fence: int) -> int:
+        return orders.place(market.database, 1, "a cart", fence, [line], 0, datetime.now(UTC))
+
+    assert place(5) < place(7) < place(7)
+    with pytest.raises(orders.TakenOver):
+        _ = place(6)
 
 
 # Limits
