@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from by_hand import until
 from flask import Flask, session
 from flask.testing import FlaskClient
 
@@ -110,3 +111,13 @@ def keys(app: Flask) -> Callable[[], list[bytes]]:
             return sorted(server.scan_iter(f"{settings.prefix}:*", count=1000))
 
     return found
+
+
+@pytest.fixture
+def given_back(keys: Callable[[], list[bytes]]) -> Callable[[], None]:
+    """Waits until no lock is held and nobody queues for one: giving back is never awaited by a response."""
+
+    def wait() -> None:
+        until(lambda: not [key for key in keys() if b":k1:{" in key and key[-2:] in (b":h", b":q")], "locks are free")
+
+    return wait
