@@ -196,7 +196,7 @@ def path_of(register):
     return "/x/" if register is whole_nest else "/x"
 
 
-@pytest.mark.parametrize("register, trips_of_one", WAYS, ids=NAMES)
+@pytest.mark.parametrize(("register", "trips_of_one"), WAYS, ids=NAMES)
 def test_a_lock_is_taken_once_for_each_request_and_given_back(app, names, given_back, register, trips_of_one):
     register(app, locked("order", wait=10))
     client, fences = app.test_client(), []
@@ -209,7 +209,7 @@ def test_a_lock_is_taken_once_for_each_request_and_given_back(app, names, given_
     assert names("lock").count("lock.acquired") == 3
 
 
-@pytest.mark.parametrize("register, trips_of_one", WAYS, ids=NAMES)
+@pytest.mark.parametrize(("register", "trips_of_one"), WAYS, ids=NAMES)
 def test_a_key_is_claimed_once_and_its_answer_given_to_every_repeat(app, names, register, trips_of_one):
     register(app, idempotent(required=True))
     client, answers = app.test_client(), []
@@ -225,7 +225,7 @@ def test_a_key_is_claimed_once_and_its_answer_given_to_every_repeat(app, names, 
     assert client.post(path_of(register), json={"a": 1}).status_code == 400
 
 
-@pytest.mark.parametrize("register, trips_of_one", WAYS, ids=NAMES)
+@pytest.mark.parametrize(("register", "trips_of_one"), WAYS, ids=NAMES)
 def test_both_are_one_batch_and_a_replay_holds_no_lock(app, names, given_back, register, trips_of_one):
     register(app, lambda view: locked("order", wait=10)(idempotent()(view)))
     client = app.test_client()
@@ -302,24 +302,18 @@ CONVERTED = [
 ]
 
 
-def names_of(rule, path, app):
-    app.url_map.converters.update(colour=ColourConverter, order=OrderConverter)
-
-    def view(id):
-        lease = current().lease
-        return {"names": lease.names if lease is not None else None}
-
-    return rule, path, view
-
-
 @pytest.mark.parametrize("by", ["mark", "late mark", "rule"])
-@pytest.mark.parametrize("rule, path, name", CONVERTED)
+@pytest.mark.parametrize(("rule", "path", "name"), CONVERTED)
 def test_a_parameter_fills_as_the_view_gets_it(limited_app, rule, path, name, by):
     lock, rules = locked("order:{id}"), []
     if by == "rule":
         rules = [Rule("/o/{id:path}", lock=Lock("order:{id}"))]
     app = limited_app(settings={"rules": rules})
-    _, _, view = names_of(rule, path, app)
+    app.url_map.converters["colour"] = ColourConverter
+
+    def view(id):
+        return {"names": current().lease.names}
+
     app.add_url_rule(rule, "x", {"mark": lock(view), "late mark": foreign(lock(view)), "rule": view}[by])
     answer = app.test_client().get(path, buffered=True)
     assert answer.status_code == (404 if name is None else 200)
@@ -361,7 +355,7 @@ def test_what_cannot_say_what_it_is_fills_nothing_and_the_view_does_not_run(limi
     assert ran == []
 
 
-def test_the_session_fills_for_nothing_and_the_user_for_one_trip_more(limited_app, told):
+def test_the_session_fills_for_nothing_and_the_user_for_one_trip_more(limited_app):
     app = limited_app()
 
     @app.get("/by/session")
