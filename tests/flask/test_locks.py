@@ -6,7 +6,7 @@ import threading
 import flask
 import pytest
 from by_hand import until
-from flask import Response, send_file, session, stream_with_context
+from flask import Response, send_file, session
 from werkzeug.exceptions import Conflict, ServiceUnavailable, TooManyRequests
 
 from redis_mw import LeaseLost, Lock, Locks, LockTimeout, QueueFull, Rule, current, limited, locked
@@ -344,7 +344,7 @@ def test_a_stream_holds_it_until_its_end(app, mw, given_back, end):
                 assert not current().lease.lost
                 yield part
 
-        return Response(stream_with_context(body()))
+        return Response(body())
 
     answer = app.test_client().get("/x")
     parts = iter(answer.response)
