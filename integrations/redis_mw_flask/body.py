@@ -74,10 +74,10 @@ def body_of(request: Request, most: int) -> Body | None:
 
     The limits of Flask (MAX_CONTENT_LENGTH, also as a view sets it for itself) are left to whoever reads it as ever.
     """
-    there = request.environ[INPUT]
+    there = request.environ.get(INPUT)
     if isinstance(there, Body):
         return there  # of an application around this one, which may have read it
-    if "stream" in vars(request):
+    if there is None or "stream" in vars(request):
         return None
     body = request.environ[INPUT] = Body(get_input_stream(request.environ), most)
     return body
