@@ -18,7 +18,7 @@ from redis_mw.sessions.room import furnish
 from redis_mw.settings import Sessions
 from redis_mw_flask.cookie import check, session_cookie
 from redis_mw_flask.lifetime import PERMANENT, outlives_the_browser, own_idle_us
-from redis_mw_flask.passage import FINISH_WITHIN, KEY, Passage, translated
+from redis_mw_flask.passage import KEY, Passage, translated
 from redis_mw_flask.refusals import raised
 from redis_mw_flask.session import NoSecretSession, RedisSession
 
@@ -108,9 +108,6 @@ class RedisSessionInterface(SessionInterface):
         committed = self._mw.driver.run(session.layer.commit(session.exchange, values, whole))
         if committed.respond is not None:
             raise raised(committed.respond)
-        passage = _passage_of(session.exchange)
-        if session.exchange.after is not None and (passage is None or not passage.around):
-            self._mw.driver.detach(session.layer.finish(session.exchange), within=FINISH_WITHIN)
         cookie = committed.set_cookie
         if cookie is not None and cookie.max_age and not outlives_the_browser(visit, values):
             return msgspec.structs.replace(cookie, max_age=None)
@@ -118,7 +115,7 @@ class RedisSessionInterface(SessionInterface):
 
 
 def _passage_of(exchange: Exchange) -> Passage | None:
-    """That of a request which is answered; None for a test that only wants to change a session."""
+    """That which has begun the exchange; it will be finished with the request."""
     passage: Passage | None = request.environ.get(KEY)
     return passage if passage is not None and passage.exchange is exchange else None
 
