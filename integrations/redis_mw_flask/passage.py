@@ -191,9 +191,9 @@ class Passage:
         """Read the body of a request whose key is to be asked for, once."""
         attempt = layer.attempt_of(exchange)
         if attempt is not None and not self._read:
-            self._read = True
             body = self._body if self._body is not None else cached_body_of(exchange.native, attempt.room.max_body)
             body.read_into(attempt)
+            self._read = True
 
     def _pass(self, layer: Layer, exchange: Exchange, asking: Flow[Proceed | Respond | Replay | None]) -> None:
         answer = self._mw.driver.run(asking)

@@ -1,5 +1,6 @@
 """Idempotency keys: a request that is sent again runs once, and every repeat gets what the first one got."""
 
+import gc
 import itertools
 import threading
 
@@ -500,3 +501,22 @@ def test_a_repeat_needs_no_lock_that_another_holds(app, client, order):
     with app.extensions["redis_mw"].mw.locks.lock("order", wait=10):
         assert client.post("/both", headers=KEY, buffered=True).text == first.text
         assert client.post("/both", headers={"Idempotency-Key": "two"}, buffered=True).status_code == 409
+
+
+@pytest.mark.parametrize("body", [lambda: "whole", lambda: Response(iter("stream"))], ids=["whole", "stream"])
+def test_no_circle_is_left_for_the_collector(app, client, body):
+    @app.post("/both")
+    @locked("order", wait=20)
+    @idempotent()
+    def view():
+        return body() if current().lease else "never"
+
+    client.post("/both", headers=KEY, buffered=True)
+    gc.collect()
+    gc.disable()
+    try:
+        for key in ("two", "two", "three"):
+            client.post("/both", headers={"Idempotency-Key": key}, buffered=True)
+        until(lambda: not any(type(each).__name__ == "Exchange" for each in gc.get_objects()), "nothing is left")
+    finally:
+        gc.enable()
