@@ -1,7 +1,10 @@
 """redis-mw for Flask: translation between the framework and the core, no decisions.
 
-``RedisExtension(app)``, or ``.init_app(app)``, gives an application server-side sessions and rate limits; ``mw`` is the
-direct face of the application that is running.
+``RedisExtension(app)``, or ``.init_app(app)``, gives an application server-side sessions, rate limits, request locks
+and idempotency keys; ``mw`` is the direct face of the application that is running.
+
+A thread cannot be cancelled: ``locked(..., cancel_when_lost=True)`` does no more here than without it. A view that
+works long looks at ``current().lease.lost``, or writes with ``lease.fence``.
 """
 
 from redis_mw.errors import MissingExtra
@@ -15,9 +18,18 @@ from redis_mw_flask.extension import Mounted, RedisExtension, mw
 from redis_mw_flask.interface import RedisSessionInterface
 from redis_mw_flask.refusals import (
     ClientDenied,
+    KeyBusy,
+    KeyedBodyTooLarge,
+    KeyInvalid,
+    KeyReused,
+    KeyUnavailable,
     LimitClosed,
+    LockBusy,
+    LockLost,
+    LockQueueFull,
     RateLimited,
     RedisAway,
+    Replayed,
     StoreUnavailable,
     TooManySessions,
 )
@@ -27,7 +39,15 @@ del _flask
 
 __all__ = [
     "ClientDenied",
+    "KeyBusy",
+    "KeyInvalid",
+    "KeyReused",
+    "KeyUnavailable",
+    "KeyedBodyTooLarge",
     "LimitClosed",
+    "LockBusy",
+    "LockLost",
+    "LockQueueFull",
     "Mounted",
     "NoSecretSession",
     "RateLimited",
@@ -35,6 +55,7 @@ __all__ = [
     "RedisExtension",
     "RedisSession",
     "RedisSessionInterface",
+    "Replayed",
     "StoreUnavailable",
     "TooManySessions",
     "mw",

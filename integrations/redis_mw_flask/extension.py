@@ -23,10 +23,10 @@ from redis_mw.limits.verdict import Explanation
 from redis_mw.settings import Settings
 from redis_mw_flask.around import Around
 from redis_mw_flask.cookie import check
+from redis_mw_flask.handling import answer_refusals
 from redis_mw_flask.interface import RedisSessionInterface
 from redis_mw_flask.lifetime import lifetime_us
 from redis_mw_flask.passage import KEY, Passage, leave, translated
-from redis_mw_flask.refusals import answer_refusals
 from redis_mw_flask.views import Views
 
 NAME = "redis_mw"
@@ -84,7 +84,7 @@ class RedisExtension:
         mounted = app.extensions[NAME] = Mounted(mw, interface, bare, Views(app))
         if rooms.limits is not None:
             mw.limits.explainer = lambda asked: _explain(mounted, asked)
-        answer_refusals(app, _seal)
+        answer_refusals(app, _seal, _keep)
         app.before_request_funcs.setdefault(None, []).insert(0, lambda: _enter(mounted))
         _ = app.teardown_request(_leave)
         app.wsgi_app = Around(app.wsgi_app, mw)  # type: ignore[method-assign]
@@ -131,6 +131,12 @@ def _seal(response: Response) -> None:
     passage: Passage | None = request.environ.get(KEY)
     if passage is not None:
         passage.seal(response)
+
+
+def _keep(response: Response) -> None:
+    passage: Passage | None = request.environ.get(KEY)
+    if passage is not None:
+        passage.keep(response)
 
 
 def _leave(error: BaseException | None = None) -> None:

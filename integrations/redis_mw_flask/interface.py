@@ -18,7 +18,7 @@ from redis_mw.sessions.room import furnish
 from redis_mw.settings import Sessions
 from redis_mw_flask.cookie import check, session_cookie
 from redis_mw_flask.lifetime import PERMANENT, outlives_the_browser, own_idle_us
-from redis_mw_flask.passage import FINISH_WITHIN, KEY, Passage, translated
+from redis_mw_flask.passage import KEY, Passage, translated
 from redis_mw_flask.refusals import raised
 from redis_mw_flask.session import NoSecretSession, RedisSession
 
@@ -83,39 +83,41 @@ class RedisSessionInterface(SessionInterface):
             return
         if session.accessed:
             response.vary.add("Cookie")
-        if session.closed:
+        passage = _passage_of(session.exchange)
+        if session.closed or (passage is not None and passage.replays and not session.accessed):
             return
         values = session.close()
         if response.status_code >= 500 and not self._sessions.save_on_5xx:
             if not session.visit.give_up():
                 return
             values = None
-        cookie = self._save(app, session, values)
+        whole = passage.whole(response) if passage is not None else None
+        cookie = self._save(app, session, values, whole)
         if cookie is not None:
             _give(response, cookie)
 
-    def _save(self, app: Flask, session: RedisSession, values: dict[str, Any] | None) -> SetCookie | None:
-        """Commit, and say which cookie the response carries."""
+    def _save(
+        self, app: Flask, session: RedisSession, values: dict[str, Any] | None, whole: bytes | None
+    ) -> SetCookie | None:
+        """Commit, and say which cookie the response carries; ``whole`` is its body, if that is to be kept."""
         visit = session.visit
         if values is not None:
             visit.own_idle_us = own_idle_us(app, self._sessions, visit, values, modified=session.modified)
             if values.get(PERMANENT) and not visit.stale and not app.config["SESSION_REFRESH_EACH_REQUEST"]:
                 visit.cookie = None  # it was renewed by a read; Flask is asked not to tell the browser
-        committed = self._mw.driver.run(session.layer.commit(session.exchange, values))
+        committed = self._mw.driver.run(session.layer.commit(session.exchange, values, whole))
         if committed.respond is not None:
             raise raised(committed.respond)
-        if session.exchange.after is not None and not _is_finished_later(session.exchange):
-            self._mw.driver.detach(session.layer.finish(session.exchange), within=FINISH_WITHIN)
         cookie = committed.set_cookie
         if cookie is not None and cookie.max_age and not outlives_the_browser(visit, values):
             return msgspec.structs.replace(cookie, max_age=None)
         return cookie
 
 
-def _is_finished_later(exchange: Exchange) -> bool:
-    """Whether a server is being answered, and not a test that only wants to change a session."""
+def _passage_of(exchange: Exchange) -> Passage | None:
+    """That which has begun the exchange; it will be finished with the request."""
     passage: Passage | None = request.environ.get(KEY)
-    return passage is not None and passage.keeps(exchange)
+    return passage if passage is not None and passage.exchange is exchange else None
 
 
 def _flask_login_user(data: Mapping[str, Any]) -> object:

@@ -1,21 +1,28 @@
 """One request on its way through redis-mw: asked for before the view, told on its response, settled after it."""
 
+from collections.abc import Mapping
 from contextvars import Token
 from math import ceil
 from typing import Any, Self, TypeAlias
 
 from flask.wrappers import Request, Response
 
+from redis_mw.errors import Refusal, SessionLimitReached
 from redis_mw.faces.attending import attend
 from redis_mw.faces.limits import RequestLimits
+from redis_mw.faces.locks import RequestLocks
 from redis_mw.faces.sync import RedisMW
+from redis_mw.flows import Flow
 from redis_mw.http.request import Fields
 from redis_mw.http.request import Request as HttpRequest
-from redis_mw.layer.exchange import Exchange, Replay, Respond
+from redis_mw.layer.exchange import Exchange, Proceed, Replay, Respond
 from redis_mw.layer.layer import Layer
 from redis_mw.policy.current import CURRENT, GATE, Context, Gate
 from redis_mw.policy.marks import Placed
+from redis_mw_flask.body import Body, body_of, cached_body_of
+from redis_mw_flask.recording import Recording
 from redis_mw_flask.refusals import raised
+from redis_mw_flask.session import RedisSession
 
 KEY = "redis_mw.passage"
 """Where the WSGI environment of a request has its ``Passage``."""
@@ -36,8 +43,13 @@ class Passage:
         self.layer: Layer | None = None
         self.exchange: Exchange | None = None
         self.context = Context(mw)
+        self.replays = False
+        """Whether the request is answered by what was answered before."""
         self._mw = mw
-        self._routed = self._opened = self._finished = False
+        self._session: RedisSession | None = None
+        self._body: Body | None = None
+        self._refusal: Refusal | None = None
+        self._routed = self._opened = self._read = self._finished = False
 
     @classmethod
     def of(cls, environ: dict[str, Any], mw: RedisMW) -> Self:
@@ -47,11 +59,15 @@ class Passage:
             found = environ[KEY] = cls(mw)
         return found
 
-    def begin(self, layer: Layer, exchange: Exchange, session: Any = None) -> None:
+    def begin(self, layer: Layer, exchange: Exchange, session: RedisSession | None = None) -> None:
         """The exchange has begun: application code may know of it from here on."""
-        self.layer, self.exchange = layer, exchange
+        self.layer, self.exchange, self._session = layer, exchange, session
         limits = RequestLimits(self._mw.limits, layer, exchange) if layer.rooms.limits is not None else None
-        self.context = Context(self._mw, session, limits)
+        self.context = Context(self._mw, session, limits, RequestLocks(self._mw.driver, exchange))
+        room = layer.rooms.idempotency
+        if room is not None and exchange.request.headers.get(room.header) is not None:
+            # Whether a policy asks for the key or not: that may turn out late.
+            self._body = body_of(exchange.native, room.max_body)
 
     @property
     def begun(self) -> tuple[Layer, Exchange]:
@@ -60,24 +76,24 @@ class Passage:
         assert self.exchange is not None
         return self.layer, self.exchange
 
-    def route(self, marks: tuple[Placed, ...], route: str) -> None:
-        """Flask has routed it: the marks of the view that will answer, and its endpoint; said once."""
+    def route(self, marks: tuple[Placed, ...], route: str, parameters: Mapping[str, str]) -> None:
+        """Flask has routed it: the marks of the view that will answer, its endpoint, what was read in the path; said
+        once.
+        """
         layer, exchange = self.begun
         if not self._routed:
             self._routed = True
-            layer.routed(exchange, marks, route)
+            layer.routed(exchange, marks, route, parameters)
 
     def open(self) -> None:
-        """Ask what has to be asked before the view runs, once; raises what refuses the request."""
+        """Ask what has to be asked before the view runs, once; raises what refuses the request, or a replay."""
         layer, exchange = self.begun
         if self._opened:
             return
         self._opened = True
         if exchange.asks or exchange.policy.mode == "require":
-            outcome = self._mw.driver.run(layer.open(exchange, eager=False))
-            self._attend(layer)
-            if isinstance(outcome, (Respond, Replay)):
-                raise raised(outcome)
+            self._compare(layer, exchange)
+            self._pass(layer, exchange, layer.open(exchange, eager=False))
 
     def enter(self) -> Tokens:
         """Be what ``redis_mw.current()`` finds, and the gate of decorated views, until ``leave``."""
@@ -88,10 +104,10 @@ class Passage:
         layer, exchange = self.begun
         if placed.mark in exchange.held:
             return
-        answer = self._mw.driver.run(layer.hold(exchange, placed))
-        self._attend(layer)
-        if answer is not None:
-            raise raised(answer)
+        layer.routed(exchange, [placed], exchange.route, exchange.parameters)
+        self._compare(layer, exchange)
+        unseen = self._session is not None and not self._session.accessed
+        self._pass(layer, exchange, layer.hold(exchange, unseen=unseen))
 
     async def ahold(self, placed: Placed) -> None:
         """The same for an asynchronous view: its loop has nothing else to do, so it may wait."""
@@ -103,18 +119,45 @@ class Passage:
         if exchange is None or self.layer is None:
             return
         exchange.status, exchange.answer = response.status_code, response
-        if exchange.tally is None:
-            return
         for name, value in self.layer.fields(exchange):
             response.headers[name] = value
-        refused = exchange.tally.refused
-        if refused is not None and refused.retry_after is not None and refused.status == response.status_code:
+        refusal = self._refusal
+        if refusal is None or isinstance(refusal, SessionLimitReached) or refusal.retry_after is None:
+            return
+        if refusal.status == response.status_code:
             # An error handler of the application's that answers need not think of it.
-            _ = response.headers.setdefault("Retry-After", str(max(1, ceil(refused.retry_after))))
+            _ = response.headers.setdefault("Retry-After", str(max(1, ceil(refusal.retry_after))))
 
-    def keeps(self, exchange: Exchange) -> bool:
-        """Whether what this exchange leaves to do will be done when the body has been sent."""
-        return self.around and self.exchange is exchange
+    def whole(self, response: Response) -> bytes | None:
+        """The body of a response that has to be kept, if all of it is known now; None for any other.
+
+        Says what else there is to keep of it.
+        """
+        exchange = self.exchange
+        if exchange is None or self.layer is None or not self.layer.records(exchange):
+            return None
+        exchange.status, exchange.headers = response.status_code, tuple(response.headers)
+        if exchange.request.method == "HEAD" or response.status_code < 200 or response.status_code in (204, 304):
+            return b""  # werkzeug sends nothing of its body
+        return response.get_data() if response.is_sequence and not response.direct_passthrough else None
+
+    def keep(self, response: Response) -> None:
+        """Give the layer a response that is to be sent again to whoever repeats the request, if the session's saving
+        has not done it. A stream is kept as it goes, and so is a file, which the server then does not send by itself.
+        """
+        layer, exchange = self.layer, self.exchange
+        if exchange is None or layer is None or not layer.records(exchange):
+            return
+
+        def complete(body: bytes | None) -> None:
+            self._mw.driver.run(layer.complete(exchange, body))
+
+        whole = self.whole(response)
+        if whole is not None:
+            complete(whole)
+        else:
+            response.response = Recording(exchange, response, complete)
+            response.direct_passthrough = False
 
     @property
     def finishes(self) -> bool:
@@ -144,9 +187,23 @@ class Passage:
             layer, exchange = self.begun
             self._mw.driver.detach(layer.finish(exchange), within=FINISH_WITHIN)
 
-    def _attend(self, layer: Layer) -> None:
-        if self.exchange is not None:
-            attend(self._mw.driver, layer.rooms, self.exchange)
+    def _compare(self, layer: Layer, exchange: Exchange) -> None:
+        """Read the body of a request whose key is to be asked for, once."""
+        attempt = layer.attempt_of(exchange)
+        if attempt is not None and not self._read:
+            body = self._body if self._body is not None else cached_body_of(exchange.native, attempt.room.max_body)
+            body.read_into(attempt)
+            self._read = True
+
+    def _pass(self, layer: Layer, exchange: Exchange, asking: Flow[Proceed | Respond | Replay | None]) -> None:
+        answer = self._mw.driver.run(asking)
+        attend(self._mw.driver, layer.rooms, exchange)
+        if isinstance(answer, Respond):
+            self._refusal = answer.refusal
+            raise raised(answer)
+        if isinstance(answer, Replay):
+            self.replays = True
+            raise raised(answer)
 
 
 def leave(tokens: Tokens) -> None:

@@ -6,24 +6,28 @@ Handlers show visitors the ``description`` of such an exception: it is the text 
 and what went wrong with it, is only in ``reason``, for logs.
 """
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from flask import Flask, Response, request
+from flask import Response
 from werkzeug.exceptions import (
+    BadRequest,
     Conflict,
     Forbidden,
     HTTPException,
+    RequestEntityTooLarge,
     ServiceUnavailable,
     TooManyRequests,
+    UnprocessableEntity,
     default_exceptions,
 )
 
 from redis_mw.errors import (
+    IdempotencyError,
     LeaseLost,
     LimitExceeded,
-    RedisMWError,
+    LockTimeout,
+    QueueFull,
     RedisUnavailable,
     Refusal,
     Refused,
@@ -74,8 +78,7 @@ class _Limited(LimitExceeded):
 
     def __init__(self, answer: exchange.Response, refusal: LimitExceeded) -> None:
         super().__init__(refusal.status, None, refusal.problem, refusal.verdicts)
-        seconds = dict(answer.headers).get("retry-after")
-        self.retry_after = int(seconds) if seconds is not None else None
+        self.retry_after = _seconds(answer)
         self.description = exchange.detail_of(refusal)
         self.response = _response(answer)
 
@@ -96,64 +99,105 @@ class ClientDenied(_Limited, Forbidden):  # type: ignore[misc]
     """The client is on the deny list: a 403."""
 
 
+class LockBusy(LockTimeout, Conflict):
+    """The locks ``names`` were not free in time: a 409 that carries ``retry_after``, in seconds.
+
+    Handlers of 409, of ``Conflict`` and of ``LockTimeout`` see it. The names are for logs, not for visitors.
+    """
+
+    def __init__(self, answer: exchange.Response, refusal: LockTimeout) -> None:
+        super().__init__(refusal.names)
+        self.retry_after = _seconds(answer)
+        self.description = exchange.detail_of(refusal)
+        self.response = _response(answer)
+
+
+class LockQueueFull(QueueFull, TooManyRequests):  # type: ignore[misc]  # both say retry_after
+    """As many wait for one of the locks ``names`` as may: a 429, answered in the same manner."""
+
+    def __init__(self, answer: exchange.Response, refusal: QueueFull) -> None:
+        super().__init__(refusal.names)
+        self.retry_after = _seconds(answer)
+        self.description = exchange.detail_of(refusal)
+        self.response = _response(answer)
+
+
+class LockLost(LeaseLost, ServiceUnavailable):  # type: ignore[misc]  # both say retry_after
+    """The locks ``names`` were lost while a view was at work under them, and it let ``LeaseLost`` pass: a 503."""
+
+    def __init__(self, answer: exchange.Response, refusal: LeaseLost) -> None:
+        super().__init__(refusal.names)
+        self.retry_after = _seconds(answer) or LeaseLost.retry_after
+        self.description = exchange.detail_of(refusal)
+        self.response = _response(answer)
+
+
+class _OfKey(IdempotencyError, HTTPException):
+    """What the answers have in common that a request gets because of its idempotency key: its ``reason``."""
+
+    def __init__(self, answer: exchange.Response, refusal: IdempotencyError) -> None:
+        super().__init__(refusal.status, None, refusal.problem)
+        self.retry_after = _seconds(answer)
+        self.description = exchange.detail_of(refusal)
+        self.response = _response(answer)
+
+
+class KeyInvalid(_OfKey, BadRequest):
+    """The idempotency key is missing where it is required, or malformed: a 400.
+
+    Handlers of 400, of ``BadRequest`` and of ``IdempotencyError`` see it, and so for its siblings; without one it is
+    answered with problem details or a plain text, as the request's Accept has it (RFC 9457).
+    """
+
+
+class KeyBusy(_OfKey, Conflict):
+    """Another request with the key is under way, or its answer is not known, or was not kept: a 409."""
+
+
+class KeyedBodyTooLarge(_OfKey, RequestEntityTooLarge):
+    """The body of a request with a key is larger than may be compared: a 413."""
+
+
+class KeyReused(_OfKey, UnprocessableEntity):
+    """The key was used for another request: a 422."""
+
+
+class KeyUnavailable(_OfKey, ServiceUnavailable):  # type: ignore[misc]  # both say retry_after
+    """Redis is away, so nobody knows whether the request has run before: a 503."""
+
+
+class Replayed(HTTPException):
+    """The request has run before, and this carries what it was answered past the view. It is no error: no handler sees
+    it, while ``after_request`` functions see its response as any other.
+    """
+
+    def __init__(self, answer: exchange.Response) -> None:
+        response = _response(answer)
+        if not any(name.lower() == "content-type" for name, _ in answer.headers):
+            _ = response.headers.pop("Content-Type", None)  # which Flask gives to every response
+        super().__init__("The request has run before.", response)
+
+
 def raised(answer: exchange.Respond | exchange.Replay) -> HTTPException:
     """What takes the place of a view that must not run, as an exception."""
     if isinstance(answer, exchange.Replay):
-        return HTTPException(response=_response(answer.response))
-    return _raised(answer.refusal, answer.response)
+        return Replayed(answer.response)
+    return exception(answer.refusal, answer.response)
 
 
-def answer_refusals(app: Flask, seal: Callable[[Response], None]) -> None:
-    """Have what redis-mw refuses answered by the application's handlers, wherever it was raised.
-
-    Flask makes a bare 500 of what is raised after the view, when the session is saved, or in an ``after_request``
-    function (Flask-Login has one that reads the session). The functions then run once more for the answer, as Flask
-    runs them for its 500.
-
-    ``seal`` is shown the response that is sent.
-    """
-    handle, process = app.handle_user_exception, app.process_response
-
-    def handle_user_exception(error: Exception) -> object:
-        return handle(_as_http(error))
-
-    def processed(response: Response) -> Response:
-        try:
-            return process(response)
-        except RedisMWError as error:
-            answer = app.make_response(app.handle_user_exception(_as_http(error)))
-        response.close()
-        try:
-            return process(answer)
-        except RedisMWError:
-            return answer
-
-    def process_response(response: Response) -> Response:
-        sent = response
-        try:
-            sent = processed(response)
-        finally:
-            seal(sent)  # if that failed while Flask answers an error: it sends what it has
-        return sent
-
-    app.handle_user_exception = handle_user_exception  # type: ignore[method-assign,assignment]
-    app.process_response = process_response  # type: ignore[method-assign]
-
-
-def _as_http(error: Exception) -> Exception:
-    """The same error, as one that has an answer; any other as it is."""
-    if isinstance(error, HTTPException):
-        return error
-    if isinstance(error, (RedisUnavailable, SessionLimitReached, LimitExceeded)):
-        return _raised(error, exchange.refused(error, request.headers.get("Accept")))
-    return error
-
-
-def _raised(refusal: Refusal, answer: exchange.Response) -> HTTPException:
+def exception(refusal: Refusal, answer: exchange.Response) -> HTTPException:
+    """A refusal of the core's as an exception that has an answer."""
     match refusal:
         case LimitExceeded():
             limited: HTTPException = _limited(refusal.status)(answer, refusal)
             return limited
+        case LockTimeout():
+            return LockBusy(answer, refusal)
+        case QueueFull():
+            return LockQueueFull(answer, refusal)
+        case IdempotencyError():
+            of_key: HTTPException = _OF_KEY[refusal.status](answer, refusal)
+            return of_key
         case Refused():
             error = HTTPException(exchange.detail_of(refusal), _response(answer))
             error.code = refusal.status
@@ -165,9 +209,10 @@ def _raised(refusal: Refusal, answer: exchange.Response) -> HTTPException:
         case SessionLimitReached():
             return TooManySessions(answer, refusal.limit)
         case LeaseLost():
-            lost = HTTPException(exchange.detail_of(refusal), _response(answer))
-            lost.code = refusal.status
-            return lost
+            return LockLost(answer, refusal)
+
+
+_OF_KEY: dict[int, Any] = {400: KeyInvalid, 409: KeyBusy, 413: KeyedBodyTooLarge, 422: KeyReused, 503: KeyUnavailable}
 
 
 @cache
@@ -177,6 +222,12 @@ def _limited(status: int) -> Any:
         if named.code == status:
             return named
     return type(f"Limited{status}", (_Limited, default_exceptions.get(status, HTTPException)), {"code": status})
+
+
+def _seconds(answer: exchange.Response) -> int | None:
+    """When to ask again, as the answer says it."""
+    seconds = dict(answer.headers).get("retry-after")
+    return int(seconds) if seconds is not None else None
 
 
 def _response(answer: exchange.Response) -> Response:

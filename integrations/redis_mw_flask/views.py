@@ -1,6 +1,7 @@
-"""Which view a request will reach: the marks that decorators wrote on it, and the name of its endpoint."""
+"""Which view a request will reach: the marks that decorators wrote on it, its endpoint, the parameters of its path."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from enum import Enum
 from typing import Any
 
 from flask import Flask
@@ -16,13 +17,17 @@ class Views:
         self._app = app
         self._known: dict[tuple[str, str], tuple[Any, tuple[Placed, ...]]] = {}
 
-    def find(self, request: Request) -> tuple[tuple[Placed, ...], str]:
-        """The marks that hold for the request, and its endpoint; none and '' where no view will be called."""
+    def find(self, request: Request) -> tuple[tuple[Placed, ...], str, Mapping[str, str]]:
+        """The marks that hold for the request, its endpoint, and its parameters; nothing where no view will be called.
+
+        Parameters are those of the view, written as text.
+        """
         rule = request.url_rule
         if rule is None:
-            return (), ""
+            return (), "", {}
+        parameters = dict(_texts(request.view_args)) if request.view_args else {}
         if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
-            return (), rule.endpoint  # Flask answers, and no view is called
+            return (), rule.endpoint, parameters  # Flask answers, and no view is called
         view = self._app.view_functions.get(rule.endpoint)
         cls = getattr(view, "view_class", None)
         known = rule.endpoint, request.method if cls is not None else ""
@@ -30,7 +35,7 @@ class Views:
         if found is None or found[0] is not view:
             marks = (*self._of_groups(request), *marks_of(view, *_methods(cls, request.method), cls=cls))
             found = self._known[known] = view, marks
-        return found[1], rule.endpoint
+        return found[1], rule.endpoint, parameters
 
     def _of_groups(self, request: Request) -> Iterator[Placed]:
         """The marks of the application and of the blueprints that the view belongs to."""
@@ -48,3 +53,18 @@ def _methods(cls: Any, method: str) -> tuple[str, ...]:
     if name == "head" and not hasattr(cls, name):
         name = "get"
     return "dispatch_request", name
+
+
+def _texts(read: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What converters made of the path, as text. A default of the rule may be None: then there is no such thing, and
+    nothing is locked by it.
+
+    An object that cannot say what it is would be another text for each request. It is left out, which is an error
+    where a template asks for it.
+    """
+    for name, value in read.items():
+        if isinstance(value, Enum):
+            value = value.value
+        kind: Any = type(value)
+        if kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__:
+            yield name, "" if value is None else str(value)

@@ -1,11 +1,16 @@
 """What the tests of Flask share: an application per test, with a few views that use the session."""
 
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection, HTTPResponse
 from typing import Any
 
 import pytest
+from by_hand import until
 from flask import Flask, session
 from flask.testing import FlaskClient
+from werkzeug.serving import make_server
 
 from redis_mw import Limit, Limits, Rule, Sessions, Settings, replace
 from redis_mw_flask import RedisExtension
@@ -110,3 +115,71 @@ def keys(app: Flask) -> Callable[[], list[bytes]]:
             return sorted(server.scan_iter(f"{settings.prefix}:*", count=1000))
 
     return found
+
+
+@pytest.fixture
+def given_back(keys: Callable[[], list[bytes]]) -> Callable[[], None]:
+    """Waits until no lock is held and nobody queues for one: giving back is never awaited by a response."""
+
+    def wait() -> None:
+        until(lambda: not [key for key in keys() if b":k1:{" in key and key[-2:] in (b":h", b":q")], "locks are free")
+
+    return wait
+
+
+class Served:
+    """An application that answers over HTTP, each request in a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    @contextmanager
+    def opened(self, method: str, path: str, body: Any = None, **headers: str) -> Iterator[HTTPResponse]:
+        """An answer whose body may still be under way; underscores in names of fields are hyphens."""
+        with closing(HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+            fields = {name.replace("_", "-"): value for name, value in headers.items()}
+            connection.request(method, path, body, fields)
+            with connection.getresponse() as answer:
+                yield answer
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+        """Status, body and fields."""
+        with self.opened(method, path, body, **headers) as answer:
+            return answer.status, answer.read(), dict(answer.getheaders())
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Flask], Served]]:
+    """Serves an application by werkzeug's threads, in this process."""
+    with ExitStack() as running:
+
+        def start(app: Flask) -> Served:
+            server = make_server("127.0.0.1", 0, app, threaded=True)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            running.callback(thread.join)
+            running.callback(server.shutdown)
+            return Served(server.server_port)
+
+        yield start
+
+
+@pytest.fixture
+def together() -> Callable[..., list[Any]]:
+    """``together(count, function)``: what so many threads get that call it at once, each with its number."""
+
+    def run(count: int, function: Callable[[int], Any]) -> list[Any]:
+        met, found = threading.Barrier(count, timeout=20), []
+
+        def one(number: int) -> None:
+            _ = met.wait()
+            found.append(function(number))
+
+        threads = [threading.Thread(target=one, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        return found
+
+    return run

@@ -2,11 +2,12 @@
 
 import os
 import time
+import uuid
 from collections.abc import Iterator
 
 from flask import Flask, Response, session
 
-from redis_mw import limited
+from redis_mw import current, idempotent, limited, locked
 from redis_mw_flask import RedisExtension, mw
 
 app = Flask(__name__)
@@ -52,6 +53,32 @@ def watch() -> Response:
             time.sleep(0.02)
 
     return Response(body())
+
+
+@app.get("/hold")
+@locked("order", wait=0)
+def hold() -> Response:
+    def body() -> Iterator[str]:
+        while True:
+            yield "on and on\n"
+            time.sleep(0.02)
+
+    return Response(body())
+
+
+@app.get("/alone")
+@locked("order", wait=30)
+def alone() -> dict[str, object]:
+    began = time.monotonic()
+    time.sleep(0.005)
+    return {"began": began, "ended": time.monotonic(), "fence": current().lease.fence, "pid": os.getpid()}
+
+
+@app.post("/order")
+@idempotent(wait=30)
+def order() -> dict[str, str]:
+    time.sleep(0.05)
+    return {"number": str(uuid.uuid4())}
 
 
 @app.get("/logout")

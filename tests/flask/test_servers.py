@@ -1,9 +1,11 @@
 """Over real HTTP: gunicorn's workers, made by a fork after the application was, and clients that hang up."""
 
+import itertools
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -55,22 +57,51 @@ def test_after_clients_that_hung_up_everybody_gets_their_own_answers(serve, work
     hang_up_beside_another(serve(*workers))
 
 
+def status_of(browser: Browser, path: str) -> tuple[socket.socket, bytes]:
+    """The first bytes of an answer, which goes on."""
+    link = socket.create_connection(("127.0.0.1", browser.port), timeout=20)
+    link.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    return link, link.recv(12)
+
+
+@pytest.mark.parametrize("path", ["/watch", "/hold"], ids=["slot", "lock"])
 @pytest.mark.parametrize("workers", [SYNC, THREADS], ids=["sync", "threads"])
-def test_a_stream_holds_its_slot_in_all_workers_until_its_client_hangs_up(serve, workers):
+def test_a_stream_holds_what_it_took_in_all_workers_until_its_client_hangs_up(serve, workers, path):
     browser = serve(*workers)
 
-    def watching() -> tuple[socket.socket, bytes]:
-        link = socket.create_connection(("127.0.0.1", browser.port), timeout=20)
-        link.sendall(b"GET /watch HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        return link, link.recv(12)
-
     def served() -> bool:
-        link, status = watching()
+        link, status = status_of(browser, path)
         with closing(link):
             return status == b"HTTP/1.1 200"
 
-    link, status = watching()
+    link, status = status_of(browser, path)
     with closing(link):
         assert status == b"HTTP/1.1 200"
         assert not served() and not served()
-    until(served, "the slot is free")
+    until(served, "it is free")
+
+
+@pytest.mark.parametrize("workers", [SYNC, THREADS], ids=["sync", "threads"])
+def test_requests_in_several_workers_never_hold_a_lock_together_and_fences_grow(serve, workers, together):
+    browser = serve(*workers)
+    turns = together(8, lambda number: [browser.get("/alone") for _ in range(5)])
+    held = sorted((turn for some in turns for turn in some), key=lambda turn: turn["fence"])
+    assert len(held) == 40 == len({turn["fence"] for turn in held})
+    assert all(before["ended"] <= after["began"] for before, after in itertools.pairwise(held))
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["with a length", "in chunks"])
+@pytest.mark.parametrize("workers", [SYNC, THREADS], ids=["sync", "threads"])
+def test_a_key_that_several_workers_get_at_once_runs_once(serve, workers, together, chunked):
+    port = serve(*workers).port
+
+    def order(number: int) -> tuple[bytes, str | None]:
+        with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+            body = iter([b"a ", b"body"]) if chunked else b"a body"
+            connection.request("POST", "/order", body, {"Idempotency-Key": '"one"'}, encode_chunked=chunked)
+            answer = connection.getresponse()
+            return answer.read(), answer.getheader("Idempotency-Replayed")
+
+    answers = together(6, order)
+    assert len({body for body, _ in answers}) == 1 and b"number" in answers[0][0]
+    assert sorted(str(replayed) for _, replayed in answers) == ["None", *["true"] * 5]
