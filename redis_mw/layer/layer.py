@@ -190,17 +190,19 @@ class Layer:
         closing: list[Flow[Any]] = []
         if visit is not None:
             # What cannot be written is no reason for saying that the request has run: known before anything is sent.
+            binds = visit.binds(data)
             closing.append(begun(visit.close(data)))
-            if visit.logging_in is not None:
-                closing = [done((yield from closing[0]))]
+            if binds:  # that may be refused
+                closing = [done(_written(exchange, (yield from closing[0])))]
         if whole is not None:
             closing.append(self.complete(exchange, whole))
         if visit is None:
             _ = yield from together(*closing)
             return Committed()
-        closed: Closed = (yield from together(*closing))[0]
-        exchange.after = closed.after
-        return self.committed(exchange, closed)
+        closed = _written(exchange, (yield from together(*closing))[0])
+        if closed.away is not None:
+            return Committed(respond=unavailable(exchange, closed.away.retry_after))
+        return Committed(self.set_cookie(exchange), lost=closed.outcome == "conflict")
 
     def records(self, exchange: Exchange) -> bool:
         """Whether the application's response has to be given to ``commit`` or ``complete``, before its end is sent."""
@@ -213,14 +215,6 @@ class Layer:
         """
         if exchange.attempt is not None and self.records(exchange):
             yield from exchange.attempt.complete(exchange.status, exchange.headers, body)
-
-    def committed(self, exchange: Exchange, closed: Closed) -> Committed:
-        """What a closed session means for the response."""
-        if closed.outcome == "refused" and exchange.visit is not None:
-            raise SessionLimitReached(exchange.visit.room.max_sessions or 0)
-        if closed.away is not None:
-            return Committed(respond=unavailable(exchange, closed.away.retry_after))
-        return Committed(self.set_cookie(exchange), lost=closed.outcome == "conflict")
 
     def set_cookie(self, exchange: Exchange) -> SetCookie | None:
         """The session cookie that this response has to carry, if any."""
@@ -272,6 +266,13 @@ class Layer:
 def _answered(exchange: Exchange, answer: Answer) -> Respond | Replay:
     exchange.turned_away = True
     return replayed(answer) if isinstance(answer, Stored) else respond(exchange, answer)
+
+
+def _written(exchange: Exchange, closed: Closed) -> Closed:
+    exchange.after = closed.after
+    if closed.outcome == "refused" and exchange.visit is not None:
+        raise SessionLimitReached(exchange.visit.room.max_sessions or 0)
+    return closed
 
 
 def _is_preflight(request: Request) -> bool:
