@@ -145,7 +145,12 @@ class Attempt:
         return not self._ended and (self.runs or self._unsure)
 
     def settle(self) -> Flow[None]:
-        """After the response, always: save what could not be saved, give back what was never completed."""
+        """After the response, always: save what could not be saved, give back what was never completed.
+
+        From now on the claim is not renewed: it ends by itself where it cannot be given back, or this is cut off.
+        """
+        if self._ask is not None:
+            self.room.memory.leases.drop(self._ask.name, self._ask.owner)
         if self._unsaved is None:
             yield from self.release()
         elif not self._ended:
