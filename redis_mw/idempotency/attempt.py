@@ -108,6 +108,14 @@ class Attempt:
                 self.refused = None
                 self._hear(self._ask, outcome)
 
+    def confirm(self) -> Flow[None]:
+        """Claim the key once more, after something else was waited for: the claim may have become another's."""
+        if self._ask is not None and isinstance(self.outcome, First) and not self._ended:
+            outcome = yield from flows.claim(self.room.commands, self._ask)
+            if outcome != self.outcome:
+                self.room.memory.leases.drop(self._ask.name, self._ask.owner)
+                self._hear(self._ask, outcome)
+
     @property
     def runs(self) -> bool:
         """Whether the application may run, or does, and its response is to be completed."""

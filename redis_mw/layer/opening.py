@@ -106,12 +106,15 @@ class Opening:
                 return answer
         if turn is None:
             return None
-        if turn.waits:
-            yield from turn.wait()
-        if turn.refused is None and (reads_later or not turn.was_free):
-            for reading in _reading(exchange, again=not late):
-                yield from reading
-        return turn.refused
+        waited = turn.waits
+        yield from turn.wait()
+        if turn.refused is not None:
+            return turn.refused
+        # The claim is not renewed before the request runs, and may have ended while it waited.
+        then: list[Flow[Any]] = [attempt.confirm()] if waited and attempt is not None else []
+        then += _reading(exchange, again=not late) if reads_later or not turn.was_free else []
+        _ = yield from together(*then)
+        return _answer_of(attempt) if attempt is not None else None
 
     def _asks(self, exchange: Exchange) -> tuple[Tally | None, list[Any]]:
         """The questions of limits that were not asked yet. Calls what users wrote."""
@@ -178,12 +181,17 @@ def _claimed(attempt: Attempt, turn: Turn | None) -> Flow[Answer | None]:
     if waited:
         leaving = [turn.settle()] if turn is not None else []
         _ = yield from together(*leaving, attempt.wait())
-    if attempt.refused is not None or attempt.replay is not None:
-        return attempt.refused or attempt.replay
+    answer = _answer_of(attempt)
+    if answer is not None:
+        return answer
     if waited and turn is not None:
         yield from turn.ask()
         turn.was_free = False  # what was read before was not read under it
     return None
+
+
+def _answer_of(attempt: Attempt) -> Answer | None:
+    return attempt.refused or attempt.replay
 
 
 def _reading(exchange: Exchange, *, again: bool) -> list[Flow[None]]:
