@@ -17,16 +17,16 @@ _taken: ContextVar[tuple[Any, tuple[tuple[Room, Hold], ...]]] = ContextVar("redi
 """What the code that runs here took in which request."""
 
 
-def lacking(room: Room, wanted: Wanted) -> tuple[Wanted | None, Hold | None]:
-    """What of these locks is not held by the request being answered, and a hold of what is; None for nothing."""
+def lacking(room: Room, wanted: Wanted) -> tuple[Wanted | None, tuple[Hold, ...]]:
+    """What of these locks is not held by the request being answered, None for nothing; and the holds of the rest."""
     held: set[str] = set()
-    outer = None
+    outer: list[Hold] = []
     for hold in _holds(room):
         own = hold.ask.wanted
-        if (not own.shared or wanted.shared) and not set(own.names).isdisjoint(wanted.names):
+        if (not own.shared or wanted.shared) and not held.issuperset({*own.names}.intersection(wanted.names)):
             held.update(own.names)
-            outer = hold
-    return without(wanted, held), outer
+            outer.append(hold)
+    return without(wanted, held), tuple(outer)
 
 
 def note(room: Room, hold: Hold) -> None:
