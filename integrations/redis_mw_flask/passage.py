@@ -102,7 +102,7 @@ class Passage:
     def hold(self, placed: Placed) -> None:
         """Enforce a mark that nobody saw before the view was called, at a round trip of its own."""
         layer, exchange = self.begun
-        if placed.mark in exchange.held:
+        if exchange.passed(placed.mark):
             return
         layer.routed(exchange, [placed], exchange.route, exchange.parameters)
         self._compare(layer, exchange)

@@ -37,7 +37,7 @@ class Gate(AsyncRequestLimits):
 
     def hold(self, placed: Placed) -> None:
         """For plain ``def`` endpoints, which run in threads."""
-        if placed.mark in self._exchange.held:
+        if self._exchange.passed(placed.mark):
             return
         attempt, driver = self._late(placed), self._mw.sync.driver
         if attempt is not None and self._body is not None:
@@ -47,7 +47,7 @@ class Gate(AsyncRequestLimits):
 
     async def ahold(self, placed: Placed) -> None:
         """For endpoints that run on the event loop."""
-        if placed.mark in self._exchange.held:
+        if self._exchange.passed(placed.mark):
             return
         attempt, driver = self._late(placed), self._mw.driver
         if attempt is not None and self._body is not None:

@@ -39,8 +39,10 @@ class SyncLease(Lease):
 
     __slots__ = ("_driver", "_room")
 
-    def __init__(self, driver: SyncDriver, room: Room, hold: Hold, *, nested: bool = False) -> None:
-        super().__init__(hold, nested=nested)
+    def __init__(
+        self, driver: SyncDriver, room: Room, hold: Hold, *, nested: bool = False, beneath: tuple[Hold, ...] = ()
+    ) -> None:
+        super().__init__(hold, nested=nested, beneath=beneath)
         self._driver = driver
         self._room = room
 
@@ -55,8 +57,10 @@ class AsyncLease(Lease):
 
     __slots__ = ("_driver", "_room")
 
-    def __init__(self, driver: AsyncDriver, room: Room, hold: Hold, *, nested: bool = False) -> None:
-        super().__init__(hold, nested=nested)
+    def __init__(
+        self, driver: AsyncDriver, room: Room, hold: Hold, *, nested: bool = False, beneath: tuple[Hold, ...] = ()
+    ) -> None:
+        super().__init__(hold, nested=nested, beneath=beneath)
         self._driver = driver
         self._room = room
 
@@ -82,12 +86,12 @@ class SyncLock:
         unless ``locks.on_outage`` is ``"open"``: then the lease is ``degraded``.
         """
         wanted, outer = lacking(self._room, self._wanted)
-        if wanted is None and outer is not None:
-            lease = SyncLease(self._driver, self._room, outer, nested=True)
+        if wanted is None:
+            lease = SyncLease(self._driver, self._room, outer[0], nested=True, beneath=outer[1:])
         else:
-            ask = self._room.ask(wanted or self._wanted)
+            ask = self._room.ask(wanted)
             hold = got(self._driver, self._room, ask, self._driver.run(flows.lock(self._room, ask)))
-            lease = SyncLease(self._driver, self._room, hold)
+            lease = SyncLease(self._driver, self._room, hold, beneath=outer)
             note(self._room, hold)
         self._leases.append((threading.get_ident(), lease))
         return lease
@@ -128,12 +132,12 @@ class AsyncLock:
         unless ``locks.on_outage`` is ``"open"``: then the lease is ``degraded``.
         """
         wanted, outer = lacking(self._room, self._wanted)
-        if wanted is None and outer is not None:
-            lease = AsyncLease(self._driver, self._room, outer, nested=True)
+        if wanted is None:
+            lease = AsyncLease(self._driver, self._room, outer[0], nested=True, beneath=outer[1:])
         else:
-            ask = self._room.ask(wanted or self._wanted)
+            ask = self._room.ask(wanted)
             hold = got(self._driver, self._room, ask, await self._driver.run(flows.lock(self._room, ask)))
-            lease = AsyncLease(self._driver, self._room, hold)
+            lease = AsyncLease(self._driver, self._room, hold, beneath=outer)
             note(self._room, hold)
         self._leases.append((id(asyncio.current_task()), lease))
         return lease
@@ -269,7 +273,7 @@ def returned(lease: Lease, outcome: bool | Failure) -> None:
 
 def ours(lease: Lease) -> None:
     """Raise ``LeaseLost`` unless the lease was ours until it was given back."""
-    if lease.hold.lost is not None:
+    if lease.lost:
         raise LeaseLost(lease.names)
 
 

@@ -13,20 +13,20 @@ from redis_mw.locks.hold import Hold
 from redis_mw.locks.room import Room
 from redis_mw.policy.current import CURRENT
 
-_taken: ContextVar[tuple[Any, tuple[tuple[Room, Hold], ...]]] = ContextVar("redis_mw.faces.reentry.taken")
+_taken: ContextVar[tuple[Any, tuple[tuple[Room, Hold], ...]] | None] = ContextVar("redis_mw.faces.reentry.taken")
 """What the code that runs here took in which request."""
 
 
-def lacking(room: Room, wanted: Wanted) -> tuple[Wanted | None, Hold | None]:
-    """What of these locks is not held by the request being answered, and a hold of what is; None for nothing."""
+def lacking(room: Room, wanted: Wanted) -> tuple[Wanted | None, tuple[Hold, ...]]:
+    """What of these locks is not held by the request being answered, None for nothing; and the holds of the rest."""
     held: set[str] = set()
-    outer = None
+    outer: list[Hold] = []
     for hold in _holds(room):
         own = hold.ask.wanted
-        if (not own.shared or wanted.shared) and not set(own.names).isdisjoint(wanted.names):
+        if (not own.shared or wanted.shared) and not held.issuperset({*own.names}.intersection(wanted.names)):
             held.update(own.names)
-            outer = hold
-    return without(wanted, held), outer
+            outer.append(hold)
+    return without(wanted, held), tuple(outer)
 
 
 def note(room: Room, hold: Hold) -> None:
@@ -40,7 +40,8 @@ def forget(hold: Hold) -> None:
     """It is given back."""
     request = _request()
     if request is not None:
-        _ = _taken.set((request, tuple(each for each in _taken_in(request) if each[1] is not hold)))
+        left = tuple(each for each in _taken_in(request) if each[1] is not hold)
+        _ = _taken.set((request, left) if left else None)  # nothing holds the request in a thread that goes on
 
 
 def _holds(room: Room) -> Iterator[Hold]:

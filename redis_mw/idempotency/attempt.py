@@ -108,6 +108,14 @@ class Attempt:
                 self.refused = None
                 self._hear(self._ask, outcome)
 
+    def confirm(self) -> Flow[None]:
+        """Claim the key once more, after something else was waited for: the claim may have become another's."""
+        if self._ask is not None and isinstance(self.outcome, First) and not self._ended:
+            outcome = yield from flows.claim(self.room.commands, self._ask)
+            if outcome != self.outcome:
+                self.room.memory.leases.drop(self._ask.name, self._ask.owner)
+                self._hear(self._ask, outcome)
+
     @property
     def runs(self) -> bool:
         """Whether the application may run, or does, and its response is to be completed."""
@@ -145,7 +153,12 @@ class Attempt:
         return not self._ended and (self.runs or self._unsure)
 
     def settle(self) -> Flow[None]:
-        """After the response, always: save what could not be saved, give back what was never completed."""
+        """After the response, always: save what could not be saved, give back what was never completed.
+
+        From now on the claim is not renewed: it ends by itself where it cannot be given back, or this is cut off.
+        """
+        if self._ask is not None:
+            self.room.memory.leases.drop(self._ask.name, self._ask.owner)
         if self._unsaved is None:
             yield from self.release()
         elif not self._ended:

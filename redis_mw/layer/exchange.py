@@ -51,7 +51,8 @@ class Exchange(msgspec.Struct):
     rules (``ruled``). ``held`` are the marks of views that were taken in.
 
     ``tally`` is what the limits said once they were asked, ``attempt`` what is known of the key, or ``invalid`` what is
-    wrong with it, ``turns`` the locks. ``turned_away`` says that something refused the request, or answered it.
+    wrong with it, ``turns`` the locks. ``turned`` is what refused the request, or answered it, ``broken`` what went
+    wrong while all that was asked.
 
     ``status``, ``headers`` and ``answer`` (the framework's own response) are what limits are settled by; whoever does
     not say them let the request fail. ``started`` says that the client has seen the head of the application's response.
@@ -73,7 +74,8 @@ class Exchange(msgspec.Struct):
     attempt: Attempt | None = None
     invalid: IdempotencyError | None = None
     turns: list[Turn] = []
-    turned_away: bool = False
+    turned: "Respond | Replay | None" = None
+    broken: BaseException | None = None
     status: int = 500
     headers: Headers = ()
     answer: Any = None
@@ -85,6 +87,15 @@ class Exchange(msgspec.Struct):
         """Whether something is to be asked before the application may run, sessions apart."""
         ruled = self.ruled
         return bool(self.entries or self.locks or self.claims or ruled.lock or ruled.idempotency)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the application must not run, or go on."""
+        return self.turned is not None or self.broken is not None
+
+    def passed(self, mark: Mark) -> bool:
+        """Whether a mark need not be enforced any more: it was, and the request may go on."""
+        return mark in self.held and not self.stopped
 
     @property
     def hold(self) -> Hold | None:

@@ -18,7 +18,7 @@ from redis_mw.idempotency.response import Stored
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.layer.entries import Entries
 from redis_mw.layer.exchange import Committed, Exchange, Proceed, Replay, Respond, replayed, respond, unavailable
-from redis_mw.layer.opening import Answer, Opening
+from redis_mw.layer.opening import Opening
 from redis_mw.layer.rooms import Rooms
 from redis_mw.layer.senders import Senders
 from redis_mw.limits.caller import Caller
@@ -143,26 +143,39 @@ class Layer:
         """
         visit, required = exchange.visit, exchange.policy.mode == "require"
         if exchange.asks:
-            answer = yield from self._opening.ask(exchange)
+            answer = yield from self._asked(exchange)
             if answer is not None:
-                return _answered(exchange, answer)
+                return answer
         if visit is not None and (eager or required):
             if not visit.loaded and visit.away is None:
                 _ = yield from together(visit.load())
             if required and visit.away is not None:
-                exchange.turned_away = True
-                return unavailable(exchange, visit.away.retry_after)
+                exchange.turned = unavailable(exchange, visit.away.retry_after)
+                return exchange.turned
         return Proceed()
 
     def hold(self, exchange: Exchange, *placed: Placed, unseen: bool = False) -> Flow[Respond | Replay | None]:
         """Enforce the marks of a view that nobody saw in time; what is answered instead of by the view, or None.
 
-        ``unseen`` says that nobody has looked at the session yet: then it is read again under a lock.
+        Whoever asks again, once the request was turned away, is told the same: nothing runs because it was tried
+        twice. ``unseen`` says that nobody has looked at the session yet: then it is read again under a lock.
         """
-        late = [each for each in placed if each.mark not in exchange.held]
-        self.routed(exchange, late, exchange.route, exchange.parameters)
-        answer = yield from self._opening.ask(exchange, late=not unseen)
-        return _answered(exchange, answer) if answer is not None else None
+        if exchange.broken is not None:
+            raise exchange.broken
+        if exchange.turned is not None:
+            return exchange.turned
+        self.routed(exchange, placed, exchange.route, exchange.parameters)
+        return (yield from self._asked(exchange, late=not unseen))
+
+    def _asked(self, exchange: Exchange, *, late: bool = False) -> Flow[Respond | Replay | None]:
+        try:
+            answer = yield from self._opening.ask(exchange, late=late)
+        except BaseException as error:
+            exchange.broken = error
+            raise
+        if answer is not None:
+            exchange.turned = replayed(answer) if isinstance(answer, Stored) else respond(exchange, answer)
+        return exchange.turned
 
     def caller_of(self, exchange: Exchange) -> Caller:
         """Who sent this request, in all the ways in which limits tell clients apart."""
@@ -190,21 +203,23 @@ class Layer:
         closing: list[Flow[Any]] = []
         if visit is not None:
             # What cannot be written is no reason for saying that the request has run: known before anything is sent.
+            binds = visit.binds(data)
             closing.append(begun(visit.close(data)))
-            if visit.logging_in is not None:
-                closing = [done((yield from closing[0]))]
+            if binds:  # that may be refused
+                closing = [done(_written(exchange, (yield from closing[0])))]
         if whole is not None:
             closing.append(self.complete(exchange, whole))
         if visit is None:
             _ = yield from together(*closing)
             return Committed()
-        closed: Closed = (yield from together(*closing))[0]
-        exchange.after = closed.after
-        return self.committed(exchange, closed)
+        closed = _written(exchange, (yield from together(*closing))[0])
+        if closed.away is not None:
+            return Committed(respond=unavailable(exchange, closed.away.retry_after))
+        return Committed(self.set_cookie(exchange), lost=closed.outcome == "conflict")
 
     def records(self, exchange: Exchange) -> bool:
         """Whether the application's response has to be given to ``commit`` or ``complete``, before its end is sent."""
-        return exchange.attempt is not None and exchange.attempt.runs and not exchange.turned_away
+        return exchange.attempt is not None and exchange.attempt.runs and not exchange.stopped
 
     def complete(self, exchange: Exchange, body: bytes | None) -> Flow[None]:
         """Store the response (``status`` and ``headers`` of the exchange) for whoever sends the request again.
@@ -213,14 +228,6 @@ class Layer:
         """
         if exchange.attempt is not None and self.records(exchange):
             yield from exchange.attempt.complete(exchange.status, exchange.headers, body)
-
-    def committed(self, exchange: Exchange, closed: Closed) -> Committed:
-        """What a closed session means for the response."""
-        if closed.outcome == "refused" and exchange.visit is not None:
-            raise SessionLimitReached(exchange.visit.room.max_sessions or 0)
-        if closed.away is not None:
-            return Committed(respond=unavailable(exchange, closed.away.retry_after))
-        return Committed(self.set_cookie(exchange), lost=closed.outcome == "conflict")
 
     def set_cookie(self, exchange: Exchange) -> SetCookie | None:
         """The session cookie that this response has to carry, if any."""
@@ -269,9 +276,11 @@ class Layer:
         yield from attempt.settle()
 
 
-def _answered(exchange: Exchange, answer: Answer) -> Respond | Replay:
-    exchange.turned_away = True
-    return replayed(answer) if isinstance(answer, Stored) else respond(exchange, answer)
+def _written(exchange: Exchange, closed: Closed) -> Closed:
+    exchange.after = closed.after
+    if closed.outcome == "refused" and exchange.visit is not None:
+        raise SessionLimitReached(exchange.visit.room.max_sessions or 0)
+    return closed
 
 
 def _is_preflight(request: Request) -> bool:

@@ -5,6 +5,7 @@ request that a limit refuses, or that is answered by a replay, the claim, the lo
 by the layer's ``finish``, which nobody waits for.
 """
 
+from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 from redis_mw.errors import Refusal, SessionUnavailable
@@ -15,7 +16,7 @@ from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.rooms import Rooms
 from redis_mw.layer.senders import Senders, filling
 from redis_mw.limits.tally import Tally
-from redis_mw.locks.entry import wanted_of
+from redis_mw.locks.entry import not_alike, wanted_of
 from redis_mw.locks.turn import Turn
 from redis_mw.policy.table import Ruled
 
@@ -55,12 +56,13 @@ class Opening:
         ``late`` says that the session may have been looked at, and so is not read again under a lock.
         """
         visit, attempt = exchange.visit, self.attempt_of(exchange)
+        late = late and visit is not None and visit.loaded  # nobody has looked at what was not read
         attempt = attempt if attempt is not None and attempt.outcome is None else None
         if attempt is not None and attempt.refused is not None:  # its body is too large
             exchange.invalid = attempt.refused
         locks = self._locks_of(exchange) if exchange.locks or exchange.ruled.lock is not None else []
         by_user = bool(locks) and any(entry.needs_user(parameters) for entry, parameters in locks)
-        by_user = by_user or (attempt is not None and attempt.entry.needs_user(exchange.parameters))
+        by_user = by_user or (attempt is not None and attempt.entry.needs_user(_filling_key(exchange, attempt)))
         if visit is not None and not visit.loaded and visit.away is None and (by_user or self._limits_user(exchange)):
             yield from visit.load()
         tally, asks = self._asks(exchange)
@@ -90,6 +92,8 @@ class Opening:
         batch += [] if reads_later else _reading(exchange, again=turn is not None and not late)
         try:
             _ = yield from together(*batch)
+        except GeneratorExit:
+            raise
         except BaseException:
             yield from _given_back(tally, attempt, turn)
             raise
@@ -101,12 +105,15 @@ class Opening:
                 return answer
         if turn is None:
             return None
-        if turn.waits:
-            yield from turn.wait()
-        if turn.refused is None and (reads_later or not turn.was_free):
-            for reading in _reading(exchange, again=not late):
-                yield from reading
-        return turn.refused
+        waited = turn.waits
+        yield from turn.wait()
+        if turn.refused is not None:
+            return turn.refused
+        # The claim is not renewed before the request runs, and may have ended while it waited.
+        then: list[Flow[Any]] = [attempt.confirm()] if waited and attempt is not None else []
+        then += _reading(exchange, again=not late) if reads_later or not turn.was_free else []
+        _ = yield from together(*then)
+        return _answer_of(attempt) if attempt is not None else None
 
     def _asks(self, exchange: Exchange) -> tuple[Tally | None, list[Any]]:
         """The questions of limits that were not asked yet. Calls what users wrote."""
@@ -126,31 +133,33 @@ class Opening:
         return room.lists_users or any(entry.needs_user for entry in exchange.entries)
 
     def _name(self, exchange: Exchange, attempt: Attempt) -> None:
-        """Say whose key it is; a rule reads the path in its own way."""
-        ruled = exchange.ruled.idempotency
-        parameters = ruled.parameters if ruled is not None and ruled.entry is attempt.entry else None
+        """Say whose key it is. Calls what users wrote."""
+        parameters = _filling_key(exchange, attempt)
         attempt.comes_from(self._senders.sender(exchange), filling(exchange, parameters, apart=True))
 
     def _locks_of(self, exchange: Exchange) -> list[Ruled]:
-        """The locks to be taken now: those of the view, else that of the rules; each once."""
+        """The locks to be taken now: those of the view, else that of the rules; each once, had it a name or not."""
         locks, exchange.locks = exchange.locks, ()
+        ruled, exchange.ruled = exchange.ruled.lock, exchange.ruled._replace(lock=None)
         if locks:
             return [Ruled(entry, exchange.parameters) for entry in locks]
-        ruled = exchange.ruled.lock
-        return [ruled] if ruled is not None and not exchange.turns else []
+        return [ruled] if ruled is not None else []
 
     def _turn(self, exchange: Exchange, locks: list[Ruled]) -> Turn | None:
         """A turn at all of them, None where the request has nothing that could be locked. Calls what users wrote."""
         room = self._rooms.locks
         if room is None or not locks:
             return None
-        taken = {name for turn in exchange.turns for name in turn.wanted.names}
+        taken = {name: turn.wanted.shared for turn in exchange.turns for name in turn.wanted.names}
         named = []
         for entry, parameters in locks:
-            is_ruled = exchange.ruled.lock is not None and entry is exchange.ruled.lock.entry
-            name = entry.name(exchange.native, filling(exchange, parameters if is_ruled else None))
-            if name is not None and name not in taken:
+            name = entry.name(exchange.native, filling(exchange, parameters))
+            if name is None:
+                continue
+            if name not in taken:
                 named.append((entry, name))
+            elif taken[name] and not entry.policy.shared:
+                raise not_alike(entry.place)
         if not named:
             return None
         cancels = any(entry.policy.cancel_when_lost for entry, _ in named)
@@ -159,18 +168,29 @@ class Opening:
         return turn
 
 
+def _filling_key(exchange: Exchange, attempt: Attempt) -> Mapping[str, str]:
+    """What may fill the scope of a key: a rule reads the path in its own way."""
+    ruled = exchange.ruled.idempotency
+    return ruled.parameters if ruled is not None and ruled.entry is attempt.entry else exchange.parameters
+
+
 def _claimed(attempt: Attempt, turn: Turn | None) -> Flow[Answer | None]:
     """What comes of the key. While another request with it runs no lock is held, nor queued for: that one needs it."""
     waited = attempt.waits
     if waited:
         leaving = [turn.settle()] if turn is not None else []
         _ = yield from together(*leaving, attempt.wait())
-    if attempt.refused is not None or attempt.replay is not None:
-        return attempt.refused or attempt.replay
+    answer = _answer_of(attempt)
+    if answer is not None:
+        return answer
     if waited and turn is not None:
         yield from turn.ask()
         turn.was_free = False  # what was read before was not read under it
     return None
+
+
+def _answer_of(attempt: Attempt) -> Answer | None:
+    return attempt.refused or attempt.replay
 
 
 def _reading(exchange: Exchange, *, again: bool) -> list[Flow[None]]:

@@ -52,11 +52,7 @@ def wanted_of(room: Room, named: Sequence[tuple[Entry, str]]) -> Wanted:
     longest; ``PolicyError`` where one is shared and another is not.
     """
     if len({entry.policy.shared for entry, _ in named}) > 1:
-        places = ", ".join(entry.place for entry, _ in named)
-        raise PolicyError(
-            f"the locks at {places} hold for one request, and only some are shared: take one of them in the view, by "
-            "mw.locks.lock(...)"
-        )
+        raise not_alike(", ".join(entry.place for entry, _ in named))
     first = named[0][0].policy
     ttl, wait = first.ttl, first.wait
     if len(named) > 1:
@@ -64,3 +60,11 @@ def wanted_of(room: Room, named: Sequence[tuple[Entry, str]]) -> Wanted:
         waits = [room.wait if entry.policy.wait is None else entry.policy.wait for entry, _ in named]
         wait = min(waits, key=microseconds)
     return room.wanted(tuple(name for _, name in named), ttl, wait, first.shared)
+
+
+def not_alike(places: str) -> PolicyError:
+    """What a request is told for which only some of its locks are shared."""
+    return PolicyError(
+        f"the locks at {places} hold for one request, and only some are shared: take one of them in the view, by "
+        "mw.locks.lock(...)"
+    )

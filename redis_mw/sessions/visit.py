@@ -243,6 +243,10 @@ class Visit:
             return False
         return self._marked or self._ending is not None or self._encoded(data) != self._settled
 
+    def binds(self, data: Mapping[str, object] | None) -> bool:
+        """Whether ``close`` makes the session a user's, who may have as many as are allowed."""
+        return self.logging_in is not None or (data is not None and self._binding(data)[1])
+
     def _encoded(self, data: Mapping[str, object]) -> dict[str, bytes]:
         before = self.record.fields if self.record is not None else {}
         return self._taken_along(encoded(data, self.room.store.codec, self._objects, before))

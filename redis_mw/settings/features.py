@@ -5,7 +5,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from redis_mw.errors import Problem
 from redis_mw.settings.durations import microseconds
-from redis_mw.settings.must import Count, CountOrZero, Fraction, Must, NotNegative, Positive, between
+from redis_mw.settings.must import Count, CountOrZero, Fraction, Lasting, Must, NotNegative, Positive, between
 from redis_mw.settings.part import Part
 from redis_mw.settings.policies import Limit
 from redis_mw.settings.texts import ListedClient, Token
@@ -46,10 +46,10 @@ class Limits(Part, frozen=True, kw_only=True):
 class Locks(Part, frozen=True, kw_only=True):
     """Request-level locks."""
 
-    ttl: Positive = 30
+    ttl: Lasting = 30
     wait: NotNegative = 1
     queue: CountOrZero = 64
-    max_hold: Positive = 300
+    max_hold: Lasting = 300
     patience: Positive = 1.0
     on_outage: Literal["closed", "open"] = "closed"
 
@@ -63,7 +63,7 @@ class Idempotency(Part, frozen=True, kw_only=True):
 
     header: Token = "Idempotency-Key"
     ttl: Positive = 86400
-    lease: Positive = 30
+    lease: Lasting = 30
     patience: Positive = 1.0
     max_body: Count = 1048576
     max_response: Count = 1048576

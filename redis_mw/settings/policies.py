@@ -12,7 +12,7 @@ import msgspec
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.settings.defaults import DefaultFlag, DefaultText
 from redis_mw.settings.durations import microseconds
-from redis_mw.settings.must import Count, CountOrZero, Fraction, Must, NotNegative, Positive, between
+from redis_mw.settings.must import Count, CountOrZero, Fraction, Lasting, Must, NotNegative, Positive, between
 from redis_mw.settings.part import Part
 from redis_mw.settings.paths import PathPattern
 from redis_mw.settings.rates import By, Cost, Counted, Name, Rate, RateText, parse_rate
@@ -167,7 +167,7 @@ class Lock(_Named, frozen=True, kw_only=True):
 
     shorthand: ClassVar[str] = "name"
 
-    ttl: Positive | None = None
+    ttl: Lasting | None = None
     wait: NotNegative | None = None
     shared: bool = False
     cancel_when_lost: bool = False

@@ -121,6 +121,28 @@ def test_different_limits_at_places_of_one_name_are_both_enforced(app: App) -> N
     assert app.hold(again, placed("1/minute")) is not None
 
 
+def test_who_tries_again_after_being_turned_away_is_turned_away_again_and_counts_nothing(app: App) -> None:
+    late = placed("1/hour")
+    assert app.hold(app.opened(), late) is None
+    refused = app.opened()
+    answer = app.hold(refused, late)
+    assert answer is not None and not refused.passed(late.mark)
+    with count_round_trips() as trips:
+        assert app.hold(refused, late) is answer and app.hold(refused, placed("9/hour", "view#2")) is answer
+    assert trips.total == 0
+
+
+def test_who_tries_again_after_something_broke_gets_no_further(app: App) -> None:
+    def broken(request: Any) -> str:
+        raise LookupError("a bug of the application")
+
+    exchange, late = app.opened(), placed(Limit("1/hour", by=broken))
+    for _ in range(2):
+        with pytest.raises(LookupError, match="a bug"):
+            app.hold(exchange, late)
+        assert not exchange.passed(late.mark)
+
+
 def test_a_limiter_for_the_client_of_a_request_knows_the_session_too(app: App) -> None:
     limit = Limit("1/minute", by="session")
     ada, grace = (

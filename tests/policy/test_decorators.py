@@ -8,7 +8,19 @@ from typing import Any
 
 import pytest
 
-from redis_mw import LayerMissing, Limit, Refused, SettingsError, Strikes, current, limited
+from redis_mw import (
+    Idempotent,
+    LayerMissing,
+    Limit,
+    Lock,
+    Refused,
+    SettingsError,
+    Strikes,
+    current,
+    idempotent,
+    limited,
+    locked,
+)
 from redis_mw.policy.current import CURRENT, GATE, Context
 from redis_mw.policy.marks import Placed, marks_of, marks_on
 
@@ -157,3 +169,34 @@ def test_the_current_request_is_known_to_code_that_was_not_handed_it() -> None:
     token = CURRENT.set(context)
     assert current() is context and current().verdicts == ()
     CURRENT.reset(token)
+
+
+@pytest.mark.parametrize(
+    ("decorator", "arguments", "path"),
+    [
+        (locked, {"name": "order:{"}, "locked(...).name"),
+        (locked, {"name": "a", "ttl": 0}, "locked(...).ttl"),
+        (locked, {"name": "a", "wait": -1}, "locked(...).wait"),
+        (locked, {"name": "a", "methods": ["not a method"]}, "locked(...).methods[0]"),
+        (idempotent, {"scope": "{a}{b}"}, "idempotent(...).scope"),
+        (idempotent, {"wait": float("nan")}, "idempotent(...).wait"),
+        (idempotent, {"required": "yes"}, "idempotent(...).required"),
+    ],
+)
+def test_what_no_lock_or_key_could_mean_is_an_error_where_it_is_written(
+    decorator: Any, arguments: Any, path: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        decorator(**arguments)
+    assert [problem.path for problem in caught.value.problems] == [path]
+
+
+def test_locks_and_keys_are_written_on_the_view_like_limits() -> None:
+    def name(request: Any) -> str:
+        return "a"
+
+    decorated = locked(name, wait=0, shared=True)(idempotent(required=True, methods=["PUT"])(view))
+    policies = [mark.policy for mark in marks_on(decorated)]
+    assert policies == [Idempotent(required=True, methods=("PUT",)), Lock(name, wait=0, shared=True)]
+    with pytest.raises(LayerMissing):
+        decorated(1)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from redis_mw.errors import PolicyError
 from redis_mw.policy.patterns import compiled
 from redis_mw.policy.table import Policies, SessionPolicy, Table
-from redis_mw.settings import Cached, Limit, Limits, Rule, Sessions, Settings
+from redis_mw.settings import Cached, Idempotent, Limit, Limits, Lock, Rule, Sessions, Settings
 
 
 def policy(path, *rules, method="GET", skip=()):
@@ -142,3 +142,49 @@ def test_the_table_agrees_with_reading_the_rules_one_by_one(written, skip, path,
         given = {"session": session, "touch": touches}
         rules.append(Rule(pattern, methods=methods, **{name: each for name, each in given.items() if each is not None}))
     assert policy(path, *rules, method=method, skip=skip) == (mode or "auto", True if touch is None else touch)
+
+
+class Asked:
+    """A policy in a table: where it stands, and for which methods it is."""
+
+    def __init__(self, policy, place, names):
+        self.place, self.names, self.methods = place, names, policy.methods
+
+    def holds_for(self, method):
+        return self.methods is None or method in self.methods
+
+
+def asked(path, *rules, method="POST", entries=Asked):
+    """The places of the lock and of the idempotency that hold, and the parameters of each."""
+    found = Table(Settings(rules=list(rules)), entries).policies(method, path)
+    return [each and (each.entry.place, dict(each.parameters)) for each in (found.lock, found.idempotency)]
+
+
+def test_the_first_rule_that_has_one_for_the_method_decides_of_locks_and_of_keys():
+    rules = [
+        Rule("/a/{x}", touch=False),
+        Rule("/a/{y}", lock=Lock("first", methods=["PUT"])),
+        Rule("/{rest:path}", methods=["DELETE"], lock=Lock("second"), idempotency=Idempotent(methods=["DELETE"])),
+        Rule("/a/b", lock=Lock("third"), idempotency=Idempotent()),
+        Rule("/{z}/b", lock=Lock("fourth"), idempotency=Idempotent(methods=["PUT"])),
+    ]
+    assert asked("/a/b", *rules) == [("* /a/b", {}), ("* /a/b", {})]
+    assert asked("/a/b", *rules, method="PUT") == [("* /a/{y}", {"y": "b"}), ("* /{z}/b", {"z": "a"})]
+    by_rest = ("DELETE /{rest:path}", {"rest": "a/b"})
+    assert asked("/a/b", *rules, method="DELETE") == [by_rest, by_rest]
+    assert asked("/a/b", *rules, method="GET") == [("* /a/b", {}), None]
+    assert asked("/x", *rules) == [None, None]
+
+
+def test_a_lock_or_a_key_that_is_off_leaves_it_to_nobody():
+    rule = Rule("/a", lock=Lock("a"), idempotency=Idempotent())
+    assert asked("/a", rule, entries=lambda policy, place, names: None) == [None, None]
+
+
+def test_a_policy_is_told_the_parameters_of_its_path():
+    told = []
+    Table(
+        Settings(rules=[Rule("/{a}/{b:path}", limits=["5/minute"], lock=Lock("x"), idempotency=Idempotent())]),
+        lambda policy, place, names: told.append((place, names)),
+    )
+    assert told == [(place, {"a", "b"}) for place in ("* /{a}/{b:path}#0", "* /{a}/{b:path}", "* /{a}/{b:path}")]

@@ -1,10 +1,10 @@
-"""Flows performed one batch at a time, so that several overlap as a test wants it, or one is cut in the middle."""
+"""Flows performed one effect at a time, so that several overlap as a test wants it, or one is cut in the middle."""
 
 from collections.abc import Callable
 from typing import Any
 
 from redis_mw.errors import RedisUnavailable
-from redis_mw.flows import Batch, Flow
+from redis_mw.flows import Flow, Wait
 
 
 class Cut(BaseException):
@@ -12,7 +12,7 @@ class Cut(BaseException):
 
 
 class Stepped:
-    """A flow under way. ``run`` performs a whole flow: that of one batch, here."""
+    """A flow under way. ``run`` performs a whole flow: that of one batch, here. Nobody is woken who waits."""
 
     def __init__(self, run: Callable[[Flow[Any]], Any], flow: Flow[Any]) -> None:
         self.result: Any = None
@@ -23,7 +23,7 @@ class Stepped:
         self._advance(lambda: next(flow))
 
     def step(self) -> None:
-        """Perform the batch that it waits for, and let it go on to the next."""
+        """Perform the batch that it is at, or let its wait end in vain, and let it go on to the next."""
         reply = self._performed()
         self._advance(lambda: self._flow.send(reply))
 
@@ -49,7 +49,15 @@ class Stepped:
         except Cut:
             self.is_done = True
 
+    def close(self) -> None:
+        """End it as drivers do when they end themselves: where it stands, with nothing more to say."""
+        self._flow.close()
+        self.is_done = True
+
     def _performed(self) -> Any:
+        if isinstance(self._asks, Wait):
+            return None
+
         def batch() -> Flow[Any]:
             return (yield self._asks)
 
@@ -60,5 +68,3 @@ class Stepped:
             self._asks = go_on()
         except StopIteration as end:
             self.result, self.is_done = end.value, True
-        else:
-            assert isinstance(self._asks, Batch)
