@@ -69,6 +69,7 @@ class Attempt:
         self._ask: Ask | None = None
         self._unsure = False
         self._unsaved: bytes | None = None
+        self._unkept = False
         self._ended = False
 
     def read(self, chunk: bytes) -> bool:
@@ -119,7 +120,7 @@ class Attempt:
     @property
     def runs(self) -> bool:
         """Whether the application may run, or does, and its response is to be completed."""
-        return (isinstance(self.outcome, First) or self.degraded) and not self._ended
+        return (isinstance(self.outcome, First) or self.degraded) and not (self._unkept or self._ended)
 
     def recorder(self) -> Recorder:
         """Takes the body of the response, for ``complete``; once it ``is_over``, that may be called at once."""
@@ -142,15 +143,20 @@ class Attempt:
         yield from self._save()
 
     def release(self) -> Flow[None]:
-        """The application will not run, or its run does not count: forget the claim, so that a repeat runs."""
+        """The application will not run, or its run does not count: forget the claim, so that a repeat runs.
+
+        If Redis is away now, ``settle`` tries again.
+        """
         if self._ask is not None and self._unsaved is None and self.settles:
-            yield from flows.release(self.room.commands, self._ask)
-            self._end()
+            self._unkept = True
+            released = yield from flows.release(self.room.commands, self._ask)
+            if not isinstance(released, Away):
+                self._end()
 
     @property
     def settles(self) -> bool:
         """Whether ``settle`` has anything to do."""
-        return not self._ended and (self.runs or self._unsure)
+        return not self._ended and (self.runs or self._unsure or self._unkept)
 
     def settle(self) -> Flow[None]:
         """After the response, always: save what could not be saved, give back what was never completed.
@@ -161,6 +167,7 @@ class Attempt:
             self.room.memory.leases.drop(self._ask.name, self._ask.owner)
         if self._unsaved is None:
             yield from self.release()
+            self._end()
         elif not self._ended:
             yield from self._save()
             if not self._ended:

@@ -46,9 +46,10 @@ def complete(commands: Commands, ask: Ask, response: bytes) -> Flow[bool | Away]
     return away(stored) if isinstance(stored, Failure) else stored
 
 
-def release(commands: Commands, ask: Ask) -> Flow[None]:
-    """Give a claim back, so that the next request runs; nothing if it is another's, or complete."""
-    _ = yield from one(commands.release(ask))
+def release(commands: Commands, ask: Ask) -> Flow[bool | Away]:
+    """Give a claim back, so that the next request runs; False if it is another's, or complete. May be done again."""
+    released = yield from one(commands.release(ask))
+    return away(released) if isinstance(released, Failure) else released
 
 
 def forget(commands: Commands, name: str) -> Flow[bool | Away]:

@@ -179,3 +179,23 @@ def test_a_key_that_is_claimed_is_not_claimed_again_by_a_late_view(make_app: Mak
     assert trips.total == 0 and app.layer.records(exchange)
     app.over(exchange)
     assert app.left_behind() == []
+
+
+def test_a_claim_that_could_not_be_given_back_is_given_back_after_the_response(make_app: Make) -> None:
+    app = make_app(RULE)
+    exchange = app.opened("/pay", key="k")
+    with outage(app.mw):
+        app.commit(exchange, whole=b"sorry", status=500)
+    exchange.started = True
+    assert not app.layer.records(exchange) and app.layer.finishes(exchange)
+    app.finish(exchange)
+    assert app.left_behind() == []
+
+
+def test_a_claim_that_can_not_be_given_back_at_all_is_renewed_no_more(make_app: Make) -> None:
+    app = make_app(RULE)
+    exchange = app.opened("/pay", key="k")
+    with outage(app.mw):
+        app.finish(exchange)
+    assert app.rooms.idempotency is not None and not app.rooms.idempotency.memory.leases
+    assert len(app.claims()) == 1, "it ends by itself"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis_mw.errors import RedisUnavailable
-from redis_mw.flows import Flow, Wait
+from redis_mw.flows import Batch, Flow, Wait
 
 
 class Cut(BaseException):
@@ -21,6 +21,11 @@ class Stepped:
         self._flow = flow
         self._asks: Any = None
         self._advance(lambda: next(flow))
+
+    @property
+    def asks_now(self) -> bool:
+        """Whether it is at a batch, and not at a wait."""
+        return isinstance(self._asks, Batch) and not self.is_done
 
     def step(self) -> None:
         """Perform the batch that it is at, or let its wait end in vain, and let it go on to the next."""
