@@ -145,7 +145,7 @@ def test_parallel_workers_have_prefixes_of_their_own(monkeypatch: pytest.MonkeyP
     assert seen == ["shop", "shop-dj1", "shop-dj2", "shop-gw3"]
 
 
-@pytest.mark.parametrize("wrong", [{"pool": "many"}, {"sessions": None}, {"rules": [{"path": "/", "lock": "x"}]}])
+@pytest.mark.parametrize("wrong", [{"pool": "many"}, {"sessions": None}, {"rules": [{"path": "/", "lock": "x:{id}"}]}])
 def test_settings_that_cannot_be_used_stop_the_application_at_its_start(wrong: dict[str, Any]) -> None:
     with override_settings(REDIS_MW=wrong), pytest.raises((SettingsError, PolicyError, ImproperlyConfigured)):
         _ = get_wsgi_application()
