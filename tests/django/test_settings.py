@@ -160,7 +160,9 @@ def test_the_settings_of_this_project_pass_all_checks() -> None:
     [
         ({"REDIS_MW": {"sessions": {"idel": 1}, "url": 7}}, ["redis_mw.E001", "redis_mw.E001"]),
         ({"REDIS_MW": {"on_event": ["no.such.listener"]}}, ["redis_mw.E001"]),
-        ({"REDIS_MW": {"rules": [{"path": "/x", "lock": "x"}]}}, ["redis_mw.E002"]),
+        ({"REDIS_MW": {"rules": [{"path": "/x", "lock": "x:{id}"}]}}, ["redis_mw.E002"]),
+        ({"REDIS_MW": {"rules": [{"path": "/x/{id}", "lock": "x:{id}", "idempotency": {"required": True}}]}}, []),
+        ({"ROOT_URLCONF": "site_of_requests"}, []),
         ({"REDIS_MW": {"rules": [{"path": "/x", "limits": ["5/minute"]}]}}, []),
         ({"REDIS_MW": {"limits": {"default": ["5/minutes and a half"]}}}, ["redis_mw.E001"]),
         ({"REDIS_MW": {"limits": {"default": [{"rate": "5/m", "count": "call:no.such"}]}}}, ["redis_mw.E001"]),
