@@ -1,10 +1,12 @@
-"""The Django site that gunicorn serves in ``test_servers``; redis-mw is configured by the environment."""
+"""The Django site that gunicorn and uvicorn serve in ``test_servers``; redis-mw is configured by the environment."""
 
+import asyncio
 import os
 import time
 from pathlib import Path
 
 from django.conf import settings
+from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
@@ -54,10 +56,26 @@ def pay(request: HttpRequest, order_id: int) -> JsonResponse:
     return JsonResponse({"fence": fence})
 
 
+@locked("order:{order_id}", wait=20)
+@idempotent()
+async def apay(request: HttpRequest, order_id: int) -> JsonResponse:
+    """The same on the event loop."""
+    home = Path(os.environ["HOME_OF_ORDERS"])
+    fence = current().lease.fence
+    with (home / f"{order_id}.taken").open("x"):
+        await asyncio.sleep(0.005)
+        with (home / f"{order_id}.fences").open("a") as fences:
+            _ = fences.write(f"{fence}\n")
+    (home / f"{order_id}.taken").unlink()
+    return JsonResponse({"fence": fence})
+
+
 urlpatterns = [
     path("put/<key>/<value>/", put),
     path("read/", read),
     path("slow/<value>/", slow),
     path("orders/<int:order_id>/pay/", pay),
+    path("orders/<int:order_id>/apay/", apay),
 ]
 app = get_wsgi_application()
+asgi = get_asgi_application()

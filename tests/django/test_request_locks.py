@@ -11,7 +11,6 @@ from by_hand import until
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.test import AsyncClient, AsyncRequestFactory, Client, RequestFactory
-
 from redis import Redis
 
 from redis_mw import Lock, Locks, Rule, current
