@@ -43,6 +43,8 @@ class Arrival:
         """What a session that could not be had, or stored, raised, while Django's own middleware ran perhaps."""
         self.holding: Holding | None = None
         """What cancels an async view when its lock is lost, where that is possible."""
+        self.reached = False
+        """Whether the view with the idempotency that holds for the request was called."""
         self._taken = False
         self._name = django_settings.SESSION_COOKIE_NAME
         self._id: str | None = None

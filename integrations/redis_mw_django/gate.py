@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from redis_mw.layer.exchange import Replay, Respond, raised
 from redis_mw.policy.marks import Placed
+from redis_mw.settings import Idempotent
 from redis_mw_django.arrival import Arrival
 from redis_mw_django.body import read_into
 from redis_mw_django.routes import parameters_of, route_of
@@ -21,16 +22,26 @@ class Gate:
         self._application = arrival.application
         self._layer = arrival.application.layer
 
-    def hold(self, placed: Placed, *more: Placed) -> None:
-        """Ask what was not asked yet, in one trip; raises what refuses the request, or answers it."""
-        if self._takes_in((placed, *more)):
+    def hold(self, placed: Placed) -> None:
+        """Ask what was not asked yet; raises what refuses the request, or answers it."""
+        self.ask(placed)
+        self._reached(placed)
+
+    async def ahold(self, placed: Placed) -> None:
+        """The same on the event loop."""
+        await self.aask(placed)
+        self._reached(placed)
+
+    def ask(self, *placed: Placed) -> None:
+        """Ask all that was not asked yet in one trip, before the view is called."""
+        if self._takes_in(placed):
             unseen = self._unseen()
             answer = self._application.run(self._layer.hold(self.arrival.exchange, unseen=unseen is not None))
             self._passed(answer, unseen)
 
-    async def ahold(self, placed: Placed, *more: Placed) -> None:
+    async def aask(self, *placed: Placed) -> None:
         """The same on the event loop."""
-        if self._takes_in((placed, *more)):
+        if self._takes_in(placed):
             unseen = self._unseen()
             answer = await self._application.arun(self._layer.hold(self.arrival.exchange, unseen=unseen is not None))
             self._passed(answer, unseen)
@@ -55,6 +66,10 @@ class Gate:
                 exchange.held.difference_update(each.mark for each in late)  # nothing was asked, so nothing may pass
                 raise
         return True
+
+    def _reached(self, placed: Placed) -> None:
+        """The view that may run once is about to."""
+        self.arrival.reached = self.arrival.reached or isinstance(placed.mark.policy, Idempotent)
 
     def _unseen(self) -> SessionStore | None:
         """The session, if nobody has looked at it yet, so that it may be read again under a lock."""

@@ -133,7 +133,7 @@ class RedisMiddleware:
         late = _unasked(request, view)
         if late:
             try:
-                cast(Gate, GATE.get()).hold(*late)
+                cast(Gate, GATE.get()).ask(*late)
             except Exception as error:
                 answer = answered(request, error)
                 if answer is None:
@@ -146,7 +146,7 @@ class RedisMiddleware:
         late, arrival = _unasked(request, view), cast(Arrival, getattr(request, ATTRIBUTE))
         if late:
             try:
-                await cast(Gate, GATE.get()).ahold(*late)
+                await cast(Gate, GATE.get()).aask(*late)
             except Exception as error:
                 answer = await aanswered(request, error)
                 if answer is None:

@@ -14,6 +14,8 @@ from redis_mw.flows import Flow
 from redis_mw.layer.exchange import Exchange
 from redis_mw_django.arrival import Arrival
 
+NOT_LET_PASS = (401, 403)
+
 
 def recorded(arrival: Arrival, response: HttpResponseBase) -> Flow[None] | None:
     """What has to be run before this response leaves, None for nothing; a stream is watched from now on.
@@ -23,12 +25,24 @@ def recorded(arrival: Arrival, response: HttpResponseBase) -> Flow[None] | None:
     exchange, layer = arrival.exchange, arrival.application.layer
     if not layer.records(exchange):
         return None
+    if _is_turned_away(arrival, response):
+        exchange.turned_away = True
+        return None
     exchange.status = response.status_code
     exchange.headers = tuple((str(name), str(value)) for name, value in cast(Any, response).items())
     if not isinstance(response, StreamingHttpResponse):
         return layer.complete(exchange, cast(Any, response).content)
     _watch(arrival, response)
     return None
+
+
+def _is_turned_away(arrival: Arrival, response: HttpResponseBase) -> bool:
+    """Whether somebody before the view has not let the request pass: it comes again with a fresh CSRF token, say, and
+    must run then. Known where a decorator asks for the key; a rule does not see which view was called.
+    """
+    exchange = arrival.exchange
+    is_of_view = exchange.attempt is not None and exchange.attempt.entry in exchange.claims
+    return is_of_view and not arrival.reached and response.status_code in NOT_LET_PASS
 
 
 class Recording:

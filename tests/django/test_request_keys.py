@@ -443,6 +443,31 @@ def test_csrf_protection_works_with_it(settings: Any, requests_site: Any) -> Non
     assert (late.status_code, late.json()["a"]) == (200, "b")
 
 
+@pytest.mark.parametrize("path", ["/form/", "/aform/", "/late_form/"])
+def test_a_request_that_never_reached_its_view_runs_when_it_is_let_pass(
+    settings: Any, requests_site: Any, path: str
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "django.middleware.csrf.CsrfViewMiddleware"]
+    client = Client(enforce_csrf_checks=True)
+    token = client.get("/token/").content.decode()
+    statuses = []
+
+    def passed() -> bool:
+        for each in ({}, {"X-CSRFToken": token}):
+            statuses.append(client.post(path, "a=b", content_type=FORM, headers={**KEY, **each}).status_code)
+        return statuses[-1] == 200
+
+    until(passed, "the key was given back")
+    assert set(statuses) <= {403, 409, 200}
+    assert statuses[0] == 403
+    assert len(requests_site.ran) == 1
+
+
+def test_what_the_view_itself_forbids_is_kept(requests_site: Any) -> None:
+    assert [Client().post("/keyed/?status=403", headers=KEY).status_code for _ in range(2)] == [403, 403]
+    assert len(requests_site.ran) == 1
+
+
 @pytest.mark.parametrize("path", ["/late_form/"])
 def test_a_late_mark_compares_what_a_form_parser_has_kept(requests_site: Any, path: str) -> None:
     for body, status in (("a=b", 200), ("a=b", 200), ("a=c", 422)):

@@ -233,6 +233,16 @@ def test_a_session_under_a_lock_is_read_when_the_lock_was_taken(path: str) -> No
     assert counts == list(range(1, 13))
 
 
+@pytest.mark.parametrize("path", ["/function/7/", "/hidden/7/"])
+def test_a_session_that_is_over_is_read_with_the_lock_and_its_cookie_stays(path: str) -> None:
+    client = Client()
+    _ = client.get("/bind/?user=7")
+    assert mw.sessions.revoke_user(7) == 1
+    with count_round_trips() as counted:
+        answer = client.get(path)
+    assert (answer.status_code, counted.awaited, dict(answer.cookies)) == (200, 1, {})
+
+
 def test_a_locked_request_with_a_session_costs_one_trip_and_two_with_a_change(requests_site: Any) -> None:
     client = Client()
     _ = client.get("/start/")
