@@ -17,6 +17,7 @@ from redis_mw.http.request import Fields, Request
 from redis_mw.layer.exchange import Exchange
 from redis_mw.sessions.ids import is_id
 from redis_mw.sessions.visit import Issue, Visit
+from redis_mw_django.holding import Holding
 from redis_mw_django.routes import NOWHERE, Found, find
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class Arrival:
         self.ours = ours
         self.refused: SessionUnavailable | SessionLimitReached | None = None
         """What a session that could not be had, or stored, raised, while Django's own middleware ran perhaps."""
+        self.holding: Holding | None = None
+        """What cancels an async view when its lock is lost, where that is possible."""
+        self.reached = False
+        """Whether the view with the idempotency that holds for the request was called."""
         self._taken = False
         self._name = django_settings.SESSION_COOKIE_NAME
         self._id: str | None = None
@@ -120,6 +125,7 @@ def _begun(application: "Application", request: HttpRequest, found: Found, cooki
         marks=found.marks,
         native=request,
         route=found.route,
+        parameters=found.parameters,
     )
 
 

@@ -15,14 +15,15 @@ from django.utils.module_loading import import_string
 
 from redis_mw.errors import MissingExtra, PolicyError, Problem, SettingsError
 from redis_mw.faces.listening import events_of
+from redis_mw.idempotency.entry import Entry as Claimed
 from redis_mw.layer.entries import Entries
 from redis_mw.layer.rooms import rooms_of
 from redis_mw.layer.secrets import SHORTEST, must_sign
-from redis_mw.policy.marks import Placed
+from redis_mw.locks.entry import Entry as Locked
 from redis_mw.sessions.room import furnish
 from redis_mw.settings import Cookie, Sessions, Settings
 from redis_mw_django.application import djangos_secrets, lifetime_us, rooms_secret, settings_tree
-from redis_mw_django.routes import all_marks, views_of
+from redis_mw_django.routes import Registered, all_marks, views_of
 
 OURS = "redis_mw_django.middleware.RedisMiddleware"
 DJANGOS = "django.contrib.sessions.middleware.SessionMiddleware"
@@ -39,13 +40,16 @@ def register_all() -> None:
 
 
 def settings_hold() -> Iterator[CheckMessage]:
-    """E001: a problem of ``REDIS_MW``; E002: a rule or a limit that cannot hold; E003: a handler that is not there."""
+    """E001: a problem of ``REDIS_MW``; E002: a policy that cannot hold; E003: a handler that is not there."""
     try:
         tree = settings_tree()
         events = events_of(tree)
         entries = Entries(tree, rooms_of(tree, events, rooms_secret(tree)))
-        for placed in _marks():
-            _ = entries.of_mark(placed, "")
+        for view in _views():
+            for placed in all_marks(view.view):
+                entry = entries.of_mark(placed, "")
+                if isinstance(entry, (Locked, Claimed)) and entry.template is not None:
+                    entry.template.must_know(view.parameters, f"{placed.place} at {view.route}")
         if tree.sessions is not None:
             _ = furnish(tree, tree.sessions, (), events)
     except SettingsError as error:
@@ -82,7 +86,7 @@ def limits_enforced() -> Iterator[CheckMessage]:
             hint=f"Put {OURS!r} first in MIDDLEWARE.",
             id="redis_mw.E009",
         )
-    places = sorted({place.rpartition("#")[0] for _, place in _marks()})
+    places = sorted({place.rpartition("#")[0] for view in _views() for _, place in all_marks(view.view)})
     if places:
         yield Error(
             f"decorated views raise LayerMissing without RedisMiddleware in MIDDLEWARE: {', '.join(places)}",
@@ -208,14 +212,12 @@ def _tree() -> Settings | None:
         return None
 
 
-def _marks() -> Iterator[Placed]:
-    """The marks of the site's views, none where the URLconf cannot be read: Django's own checks say why."""
+def _views() -> list[Registered]:
+    """The site's views, none where the URLconf cannot be read: Django's own checks say why."""
     try:
-        views = list(views_of(get_resolver()))
+        return list(views_of(get_resolver()))
     except Exception:
-        return
-    for view in views:
-        yield from all_marks(view)
+        return []
 
 
 def _engine_is_ours() -> bool:

@@ -1,10 +1,13 @@
-"""The end of a request: its limits are settled once its response is closed, or is known never to come."""
+"""The end of a request: once its response is closed, or is known never to come, its locks are given back, its limits
+settled, and its idempotency key is forgotten or kept.
+"""
 
 import weakref
 from typing import Any, cast
 
 from django.http.response import HttpResponseBase
 
+from redis_mw.layer.exchange import Exchange
 from redis_mw_django.arrival import Arrival
 
 
@@ -18,14 +21,15 @@ class Departure:
     def __init__(self, arrival: Arrival) -> None:
         self._application = arrival.application
         self._exchange = arrival.exchange
-        self._detach = self._application.detacher() if arrival.exchange.tally is not None else self._application.detach
+        self._leaves_work = _leaves_work(arrival.exchange)
+        self._detach = self._application.detacher() if self._leaves_work else self._application.detach
         self._over = False
 
     def follow(self, response: HttpResponseBase) -> None:
         """Wait for the end of this response."""
         exchange = self._exchange
-        exchange.status = response.status_code
-        if exchange.tally is None and exchange.after is None:
+        exchange.status, exchange.started = response.status_code, True
+        if not self._leaves_work:
             return
         # Not the response itself: it would never be thrown away while something of its own holds it.
         leaving = weakref.ref(response)
@@ -46,3 +50,9 @@ class Departure:
             layer = self._application.layer
             if layer.finishes(self._exchange):
                 self._detach(layer.finish(self._exchange))
+
+
+def _leaves_work(exchange: Exchange) -> bool:
+    """Whether anything may have to be done; what the view takes or charges is known only in the end."""
+    taken = (exchange.tally, exchange.attempt, exchange.after)
+    return bool(exchange.turns) or any(each is not None for each in taken)

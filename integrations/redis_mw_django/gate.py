@@ -1,11 +1,14 @@
-"""The gate of one request: has the marks of a view enforced that were not counted before the view was called."""
+"""The gate of one request: has the marks of a view enforced that nobody saw before the view was called."""
 
 from collections.abc import Iterable
 
-from redis_mw.layer.exchange import raised
+from redis_mw.layer.exchange import Replay, Respond, raised
 from redis_mw.policy.marks import Placed
+from redis_mw.settings import Idempotent
 from redis_mw_django.arrival import Arrival
-from redis_mw_django.routes import route_of
+from redis_mw_django.body import read_into
+from redis_mw_django.routes import parameters_of, route_of
+from redis_mw_django.sessions import SessionStore, session_of
 
 
 class Gate:
@@ -19,29 +22,63 @@ class Gate:
         self._application = arrival.application
         self._layer = arrival.application.layer
 
-    def hold(self, placed: Placed, *more: Placed) -> None:
-        """Count what was not counted yet, in one trip; raises ``Refused`` where the request must not pass."""
-        late = self._late((placed, *more))
-        if late:
-            answer = self._application.run(self._layer.hold(self.arrival.exchange, *late))
-            self.arrival.attend()
-            if answer is not None:
-                raise raised(answer)
+    def hold(self, placed: Placed) -> None:
+        """Ask what was not asked yet; raises what refuses the request, or answers it."""
+        self.ask(placed)
+        self._reached(placed)
 
-    async def ahold(self, placed: Placed, *more: Placed) -> None:
+    async def ahold(self, placed: Placed) -> None:
         """The same on the event loop."""
-        late = self._late((placed, *more))
-        if late:
-            answer = await self._application.arun(self._layer.hold(self.arrival.exchange, *late))
-            self.arrival.attend()
-            if answer is not None:
-                raise raised(answer)
+        await self.aask(placed)
+        self._reached(placed)
 
-    def _late(self, placed: Iterable[Placed]) -> list[Placed]:
-        """What was not counted. Django knows the route by now, whoever chose it."""
+    def ask(self, *placed: Placed) -> None:
+        """Ask all that was not asked yet in one trip, before the view is called."""
+        if self._takes_in(placed):
+            unseen = self._unseen()
+            answer = self._application.run(self._layer.hold(self.arrival.exchange, unseen=unseen is not None))
+            self._passed(answer, unseen)
+
+    async def aask(self, *placed: Placed) -> None:
+        """The same on the event loop."""
+        if self._takes_in(placed):
+            unseen = self._unseen()
+            answer = await self._application.arun(self._layer.hold(self.arrival.exchange, unseen=unseen is not None))
+            self._passed(answer, unseen)
+            if self.arrival.holding is not None:
+                self.arrival.holding.watch()
+
+    def _takes_in(self, placed: Iterable[Placed]) -> bool:
+        """Whether there is a mark that was not asked yet. Django knows the route by now, whoever chose it."""
         exchange = self.arrival.exchange
         late = [each for each in placed if each.mark not in exchange.held]
-        match = exchange.native.resolver_match
-        if late and match is not None:
-            exchange.route = route_of(match)
-        return late
+        if not late:
+            return False
+        match, route, parameters = exchange.native.resolver_match, exchange.route, exchange.parameters
+        if match is not None:
+            route, parameters = route_of(match), parameters_of(match)
+        self._layer.routed(exchange, late, route, parameters)
+        attempt = self._layer.attempt_of(exchange)
+        if attempt is not None and attempt.outcome is None:
+            try:
+                read_into(attempt, exchange.native)
+            except BaseException:
+                exchange.held.difference_update(each.mark for each in late)  # nothing was asked, so nothing may pass
+                raise
+        return True
+
+    def _reached(self, placed: Placed) -> None:
+        """The view that may run once is about to."""
+        self.arrival.reached = self.arrival.reached or isinstance(placed.mark.policy, Idempotent)
+
+    def _unseen(self) -> SessionStore | None:
+        """The session, if nobody has looked at it yet, so that it may be read again under a lock."""
+        session = session_of(self.arrival.exchange.native)
+        return session if session is not None and not session.looked_at else None
+
+    def _passed(self, answer: Respond | Replay | None, unseen: SessionStore | None) -> None:
+        self.arrival.attend()
+        if unseen is not None:
+            unseen.refresh()
+        if answer is not None:
+            raise raised(answer)

@@ -1,6 +1,6 @@
 """``RedisMiddleware``: the first of MIDDLEWARE, around Django's own SessionMiddleware, which stays."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, cast
@@ -9,14 +9,14 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.conf import settings as django_settings
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
-from django.http import FileResponse, HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest
 from django.http.response import HttpResponseBase
-from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
-from redis_mw.errors import Refusal, Refused, SessionClosed, SessionLimitReached, SessionUnavailable
+from redis_mw.errors import LeaseLost, Refusal, SessionLimitReached, SessionUnavailable
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.limits import AsyncRequestLimits, RequestLimits
+from redis_mw.faces.locks import RequestLocks
 from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
 from redis_mw.layer.exchange import Proceed, Replay, Respond
@@ -24,18 +24,22 @@ from redis_mw.policy.current import CURRENT, GATE, Context
 from redis_mw.policy.marks import Placed
 from redis_mw_django.application import application
 from redis_mw_django.arrival import ARRIVAL, ATTRIBUTE, Arrival
+from redis_mw_django.body import read_into
 from redis_mw_django.departure import Departure
 from redis_mw_django.gate import Gate
-from redis_mw_django.refusals import arefusal, refusal, replayed
+from redis_mw_django.holding import Holding
+from redis_mw_django.keeping import completed, give, saves_errors
+from redis_mw_django.recording import recorded
+from redis_mw_django.refusals import aanswered, answered, arefusal, refusal, replayed
 from redis_mw_django.routes import marks_for
-from redis_mw_django.sessions import SessionStore
+from redis_mw_django.sessions import SessionStore, session_of
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class RedisMiddleware:
-    """Counts a request by the limits that hold for it, signs session cookies on their way out and unsigns them on their
-    way in, and answers for what was refused.
+    """Asks what holds for a request (limits, locks, its idempotency key), signs session cookies on their way out and
+    unsigns them on their way in, answers for what was refused, and replays what was answered before.
 
     ``request.redis_mw`` and ``redis_mw.current()`` are the request's ``Context``. An engine that is not ours keeps its
     cookies as they are. Settings that cannot be used raise here, when Django loads its middleware.
@@ -62,70 +66,103 @@ class RedisMiddleware:
 
     def _around(self, request: HttpRequest) -> HttpResponseBase:
         with self._arrived(request, application().sync) as arrival:
-            opened = arrival.application.run(_open(arrival)) if arrival.asks else Proceed()
-            arrival.attend()
-            if isinstance(opened, (Respond, Replay)):
-                answer = replayed(opened) if isinstance(opened, Replay) else refusal(request, opened.refusal)
-                return _left(answer, arrival)
-            response = cast(HttpResponseBase, self.get_response(request))
-            session = _session_of(request)
-            if session is not None and _saves_errors(arrival, response, session):
-                try:
-                    session.save()
-                except (SessionUnavailable, SessionLimitReached, UpdateError):
-                    pass  # the error page goes out either way
-                else:
-                    _give(response, session.session_key, session)
-            if _is_to_be_refused(arrival, response):
-                return _left(refusal(request, cast(Refusal, arrival.refused)), arrival)
-            return _left(_completed(response, arrival, session), arrival)
+            response = self._answer(request, arrival)
+            recording = recorded(arrival, response)
+            if recording is not None:
+                arrival.application.run(recording)
+            return _left(response, arrival)
 
     async def _around_async(self, request: HttpRequest) -> HttpResponseBase:
         with self._arrived(request, application().aio) as arrival:
-            opened = await arrival.application.arun(_open(arrival)) if arrival.asks else Proceed()
-            arrival.attend()
-            if isinstance(opened, (Respond, Replay)):
-                answer = replayed(opened) if isinstance(opened, Replay) else await arefusal(request, opened.refusal)
-                return _left(answer, arrival)
-            response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
-            session = _session_of(request)
-            if session is not None and _saves_errors(arrival, response, session):
-                try:
-                    await session.asave()
-                except (SessionUnavailable, SessionLimitReached, UpdateError):
-                    pass  # the error page goes out either way
-                else:
-                    _give(response, session.session_key, session)
-            if _is_to_be_refused(arrival, response):
-                return _left(await arefusal(request, cast(Refusal, arrival.refused)), arrival)
-            return _left(_completed(response, arrival, session), arrival)
+            arrival.holding = Holding(arrival.exchange)
+            try:
+                response = await arrival.holding.around(self._answer_async(request, arrival))
+            except LeaseLost as lost:
+                response = await arefusal(request, lost)
+            recording = recorded(arrival, response)
+            if recording is not None:
+                await arrival.application.arun(recording)
+            return _left(response, arrival)
+
+    def _answer(self, request: HttpRequest, arrival: Arrival) -> HttpResponseBase:
+        """What the application answers, or what is answered in its place."""
+        _read_body(arrival)
+        opened = arrival.application.run(_open(arrival)) if arrival.asks else Proceed()
+        arrival.attend()
+        if isinstance(opened, Replay):
+            return replayed(opened.response)
+        if isinstance(opened, Respond):
+            return refusal(request, opened.refusal)
+        response = cast(HttpResponseBase, self.get_response(request))
+        session = session_of(request)
+        if session is not None and saves_errors(arrival, response, session):
+            try:
+                session.save()
+            except (SessionUnavailable, SessionLimitReached, UpdateError):
+                pass  # the error page goes out either way
+            else:
+                give(response, session.session_key, session)
+        if _is_to_be_refused(arrival, response):
+            return refusal(request, cast(Refusal, arrival.refused))
+        return completed(response, arrival, session)
+
+    async def _answer_async(self, request: HttpRequest, arrival: Arrival) -> HttpResponseBase:
+        """The same on the event loop."""
+        _read_body(arrival)
+        opened = await arrival.application.arun(_open(arrival)) if arrival.asks else Proceed()
+        arrival.attend()
+        if isinstance(opened, Replay):
+            return replayed(opened.response)
+        if isinstance(opened, Respond):
+            return await arefusal(request, opened.refusal)
+        response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
+        session = session_of(request)
+        if session is not None and saves_errors(arrival, response, session):
+            try:
+                await session.asave()
+            except (SessionUnavailable, SessionLimitReached, UpdateError):
+                pass  # the error page goes out either way
+            else:
+                give(response, session.session_key, session)
+        if _is_to_be_refused(arrival, response):
+            return await arefusal(request, cast(Refusal, arrival.refused))
+        return completed(response, arrival, session)
 
     def _before_view(self, request: HttpRequest, view: Any, *arguments: object) -> HttpResponseBase | None:
-        """Count the marks of a view that another middleware chose; one trip more."""
-        late = _uncounted(request, view)
+        """Ask for the marks of a view that another middleware chose; one trip more."""
+        late = _unasked(request, view)
         if late:
             try:
-                cast(Gate, GATE.get()).hold(*late)
-            except Refused as refused:
-                return refusal(request, refused)
+                cast(Gate, GATE.get()).ask(*late)
+            except Exception as error:
+                answer = answered(request, error)
+                if answer is None:
+                    raise
+                return answer
         return None
 
     async def _before_view_async(self, request: HttpRequest, view: Any, *arguments: object) -> HttpResponseBase | None:
         """The same on the event loop. A view that is to run in a thread finds the faces for threads there."""
-        late = _uncounted(request, view)
+        late, arrival = _unasked(request, view), cast(Arrival, getattr(request, ATTRIBUTE))
         if late:
             try:
-                await cast(Gate, GATE.get()).ahold(*late)
-            except Refused as refused:
-                return await arefusal(request, refused)
+                await cast(Gate, GATE.get()).aask(*late)
+            except Exception as error:
+                answer = await aanswered(request, error)
+                if answer is None:
+                    raise
+                return answer
         if not iscoroutinefunction(view):  # pyright: ignore[reportDeprecated]
-            arrival: Arrival = getattr(request, ATTRIBUTE)
             _ = CURRENT.set(_shown(request, arrival, arrival.application.sync))
+        elif arrival.holding is not None:
+            arrival.holding.watch()
         return None
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponseBase | None:
-        """Answer for a view that was refused something: a limit's leave, Redis while it was away, another session."""
-        return refusal(request, exception) if isinstance(exception, Refusal) else None
+        """Answer for a view that was refused something (a limit's leave, a lock, Redis while it was away, another
+        session), or that was not run because its request has run before.
+        """
+        return answered(request, exception)
 
     @contextmanager
     def _arrived(self, request: HttpRequest, face: RedisMW | AsyncRedisMW) -> Generator[Arrival]:
@@ -149,7 +186,14 @@ def _open(arrival: Arrival) -> Flow[Proceed | Respond | Replay]:
     return arrival.application.layer.open(arrival.exchange, eager=False)
 
 
-def _uncounted(request: HttpRequest, view: Any) -> tuple[Placed, ...]:
+def _read_body(arrival: Arrival) -> None:
+    """A request with an idempotency key is asked for by what its body says."""
+    attempt = arrival.application.layer.attempt_of(arrival.exchange)
+    if attempt is not None:
+        read_into(attempt, arrival.exchange.native)
+
+
+def _unasked(request: HttpRequest, view: Any) -> tuple[Placed, ...]:
     """The marks of the view that Django has chosen, where it is not the one that was expected."""
     arrival: Arrival = getattr(request, ATTRIBUTE)
     if view is arrival.found.view or not arrival.application.layer.reads_marks:
@@ -166,7 +210,8 @@ def _shown(request: HttpRequest, arrival: Arrival, face: RedisMW | AsyncRedisMW)
             limits = AsyncRequestLimits(face.limits, layer, exchange)
         else:
             limits = RequestLimits(face.limits, layer, exchange)
-    context = Context(face, SimpleLazyObject(lambda: cast(Any, request).session), limits)
+    session = SimpleLazyObject(lambda: cast(Any, request).session)
+    context = Context(face, session, limits, RequestLocks(face.driver, arrival.exchange))
     cast(Any, request).redis_mw = context
     return context
 
@@ -177,85 +222,8 @@ def _is_to_be_refused(arrival: Arrival, response: HttpResponseBase) -> bool:
 
 
 def _left(response: HttpResponseBase, arrival: Arrival) -> HttpResponseBase:
-    """The response, whatever it is, with what is told of the request's limits; they are settled when it is closed."""
+    """The response, whatever it is, with what is told of the request's limits; once closed, the request is over."""
     for name, value in arrival.application.layer.fields(arrival.exchange):
         response.headers[name] = value
     Departure(arrival).follow(response)
     return response
-
-
-def _completed(response: HttpResponseBase, arrival: Arrival, session: SessionStore | None) -> HttpResponseBase:
-    """What the response still needs of its session: a signed cookie, or a watch over what is streamed."""
-    if session is None or not arrival.ours:
-        return response
-    if session.lost:
-        arrival.keep(response)
-        return response
-    if django_settings.SESSION_COOKIE_NAME not in response.cookies:
-        id = arrival.due(session.visit)
-        if id is not None:
-            _give(response, id, session)
-    arrival.sign(response)
-    if isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
-        _watch(response, session)
-    return response
-
-
-def _session_of(request: HttpRequest) -> SessionStore | None:
-    session = getattr(request, "session", None)
-    return session if isinstance(session, SessionStore) else None
-
-
-def _saves_errors(arrival: Arrival, response: HttpResponseBase, session: SessionStore) -> bool:
-    """Whether to save what Django's middleware does not: the session of a request that ended with a 5xx."""
-    sessions = arrival.application.settings.sessions
-    return (
-        response.status_code >= 500
-        and sessions is not None
-        and sessions.save_on_5xx
-        and not session.lost
-        and session.modified
-        and not session.is_empty()
-    )
-
-
-def _give(response: HttpResponseBase, id: str | None, session: SessionStore) -> None:
-    """Set the session cookie as Django's own middleware does."""
-    if id is None:
-        return
-    response.set_cookie(
-        django_settings.SESSION_COOKIE_NAME,
-        id,
-        max_age=None if session.get_expire_at_browser_close() else session.get_expiry_age(),
-        domain=django_settings.SESSION_COOKIE_DOMAIN,
-        path=django_settings.SESSION_COOKIE_PATH,
-        secure=django_settings.SESSION_COOKIE_SECURE or False,
-        httponly=django_settings.SESSION_COOKIE_HTTPONLY or False,
-        samesite=django_settings.SESSION_COOKIE_SAMESITE,
-    )
-    patch_vary_headers(response, ("Cookie",))
-
-
-def _watch(response: StreamingHttpResponse, session: SessionStore) -> None:
-    """Raise at the end of the body, rather than lose in silence what was written to the session meanwhile."""
-    if session.unsaved:
-        return  # not saved on purpose (a 5xx): that is nothing of the body's
-    body = response.streaming_content
-
-    def end() -> None:
-        if session.unsaved:
-            raise SessionClosed("the session was changed while the response was sent; call its save() there")
-
-    async def watched_async(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for part in parts:
-            yield part
-        end()
-
-    def watched(parts: Iterator[bytes]) -> Iterator[bytes]:
-        yield from parts
-        end()
-
-    if response.is_async:
-        response.streaming_content = watched_async(cast(AsyncIterator[bytes], body))
-    else:
-        response.streaming_content = watched(cast(Iterator[bytes], body))

@@ -94,6 +94,15 @@ class Operations(SessionMethods, SessionBase):
         """Whether Redis was away when this session was wanted or had to be written."""
         return self._lost or self._visit.unavailable
 
+    @property
+    def looked_at(self) -> bool:
+        """Whether anybody has seen what is in it."""
+        return self._data() is not None
+
+    def refresh(self) -> None:
+        """It may have been read anew, with what else the request needed: so it may be gone meanwhile."""
+        self._vanished = self._vanished or self._visit.id is None
+
     def is_empty(self) -> bool:
         """Whether the browser may forget the session: it was ended or emptied on purpose.
 

@@ -1,4 +1,6 @@
-"""How a refusal is answered: by its status (429, 503, 403, 409), or by what ``REDIS_MW_HANDLER`` makes of it."""
+"""How a request is answered without its view: a refusal by its status (429, 503, 403, 409), or by what
+``REDIS_MW_HANDLER`` makes of it; a repeat with what was answered before.
+"""
 
 from typing import cast
 
@@ -10,7 +12,10 @@ from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
 from redis_mw.errors import Refusal, SessionLimitReached, SessionUnavailable
-from redis_mw.layer.exchange import Replay, refused
+from redis_mw.layer.exchange import Replayed, Response, refused
+
+BODILESS = (204, 304)
+"""Statuses whose responses have no length (RFC 9110 section 8.6)."""
 
 
 class SessionAway(SessionUnavailable, BadRequest):
@@ -24,6 +29,18 @@ class SessionAway(SessionUnavailable, BadRequest):
 
 class TooManySessions(SessionLimitReached, BadRequest):
     """``SessionLimitReached`` where ``RedisMiddleware`` is mounted; likewise."""
+
+
+def answered(request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+    """The answer that stands for a view which was refused something or was not run, None for any other error."""
+    if isinstance(error, Replayed):
+        return replayed(error.response)
+    return refusal(request, error) if isinstance(error, Refusal) else None
+
+
+async def aanswered(request: HttpRequest, error: Exception) -> HttpResponseBase | None:
+    """The same on the event loop."""
+    return await arefusal(request, error) if isinstance(error, Refusal) else answered(request, error)
 
 
 async def arefusal(request: HttpRequest, error: Refusal) -> HttpResponseBase:
@@ -44,9 +61,17 @@ def refusal(request: HttpRequest, error: Refusal) -> HttpResponseBase:
     return HttpResponse(response.body, status=response.status, headers=dict(response.headers))
 
 
-def replayed(replay: Replay) -> HttpResponse:
-    """What was answered before to the same request."""
-    response = HttpResponse(replay.response.body, status=replay.response.status)
-    for name, value in replay.response.headers:
-        response.headers[name] = value
+def replayed(answer: Response) -> HttpResponse:
+    """What was answered before to the same request; nothing of it is Django's own.
+
+    Django keeps one field of each name, so the values of one that was sent in several lines are joined as RFC 9110
+    section 5.3 allows.
+    """
+    response = HttpResponse(answer.body, status=answer.status)
+    del response.headers["Content-Type"]
+    for name, value in answer.headers:
+        before = response.headers.get(name)
+        response.headers[name] = value if before is None else f"{before}, {value}"
+    if answer.status not in BODILESS:
+        response.headers["Content-Length"] = str(len(answer.body))
     return response

@@ -1,12 +1,14 @@
-"""Which view a request will reach, found before any other middleware runs: its marks, and the name of its route.
+"""Which view a request will reach, found before any other middleware runs: its marks, the name of its route, and what
+that reads in the path.
 
-Django's resolver is asked, a second time, only where something hangs on it: a view of the URLconf carries a mark, or
-limits count by the route. Of a view that is not found here (another middleware changes ``request.urlconf``)
+Django's resolver is asked, a second time, only where something hangs on it: a view of the URLconf carries a mark, or a
+rule needs to know the route. Of a view that is not found here (another middleware changes ``request.urlconf``)
 ``process_view`` takes care, and the decorators themselves of one whose marks a foreign decorator has dropped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from enum import Enum
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -20,17 +22,30 @@ from redis_mw.policy.marks import Placed, marks_of
 
 MOST = 4096
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
+NOTHING: Mapping[str, str] = {}
 
 
 class Found(NamedTuple):
-    """Where a request goes: the view, its marks, and the pattern of its path; '' if it goes nowhere known."""
+    """Where a request goes: the view, its marks, and the pattern of its path; '' if it goes nowhere known.
+
+    ``parameters`` are those of the path, as the view gets them, as text. What a pattern does not name has no name here.
+    """
 
     view: Any = None
     marks: tuple[Placed, ...] = ()
     route: str = ""
+    parameters: Mapping[str, str] = NOTHING
 
 
 NOWHERE = Found()
+
+
+class Registered(NamedTuple):
+    """A view where the URLconf has it, and the names of the parameters that it is called with there."""
+
+    view: Any
+    route: str
+    parameters: frozenset[str]
 
 
 class _Known(NamedTuple):
@@ -46,12 +61,14 @@ _known: WeakKeyDictionary[URLResolver, _Known] = WeakKeyDictionary()
 
 
 def find(request: HttpRequest, *, needed: bool) -> Found:
-    """Where this request goes. ``needed`` says that limits count by the route; else it costs nothing without marks."""
+    """Where this request goes. ``needed`` says that a rule hangs on the route; else it costs nothing without marks."""
     resolver = get_resolver(getattr(request, "urlconf", None))
     known = _known.get(resolver)
     if known is None:
         # A URLconf that cannot be read raises here what it would raise when Django reads it.
-        known = _known[resolver] = _Known(any(map(all_marks, views_of(resolver))), _localised(resolver))
+        known = _known[resolver] = _Known(
+            any(all_marks(each.view) for each in views_of(resolver)), _localised(resolver)
+        )
     if not needed and not known.marked:
         return NOWHERE
     try:
@@ -59,12 +76,20 @@ def find(request: HttpRequest, *, needed: bool) -> Found:
             match = resolver.resolve(request.path_info)
     except Resolver404:
         return NOWHERE
-    return Found(match.func, marks_for(match.func, request.method or "GET"), route_of(match))
+    marks = marks_for(match.func, request.method or "GET")
+    return Found(match.func, marks, route_of(match), parameters_of(match))
 
 
 def route_of(match: Any) -> str:
     """The name of a place in the URLconf; that of the empty path is none."""
     return f"/{match.route}"
+
+
+def parameters_of(match: Any) -> Mapping[str, str]:
+    """What the view is called with, as text: ``007`` and ``7`` are one number where the pattern reads numbers."""
+    if not match.kwargs:
+        return NOTHING
+    return {name: str(value.value if isinstance(value, Enum) else value) for name, value in match.kwargs.items()}
 
 
 def marks_for(view: Any, method: str) -> tuple[Placed, ...]:
@@ -85,19 +110,26 @@ def all_marks(view: Any) -> tuple[Placed, ...]:
     return marks_of(view, "dispatch", *METHODS, cls=getattr(view, "view_class", None), above=False)
 
 
-def views_of(resolver: URLResolver) -> Iterator[Any]:
+def views_of(resolver: URLResolver) -> Iterator[Registered]:
     """Every view of a URLconf and of what it includes. (One that includes itself is read once.)"""
-    waiting, seen = [resolver], set[int]()
+    waiting = [(resolver, "/", frozenset[str]())]
+    seen = set[tuple[int, frozenset[str]]]()
     while waiting:
-        patterns: list[URLPattern | URLResolver] = waiting.pop().url_patterns
-        if id(patterns) in seen:
+        outer, prefix, names = waiting.pop()
+        patterns: list[URLPattern | URLResolver] = outer.url_patterns
+        if (id(patterns), names) in seen:
             continue
-        seen.add(id(patterns))
+        seen.add((id(patterns), names))
         for pattern in patterns:
+            route = f"{prefix}{pattern.pattern}"
             if isinstance(pattern, URLResolver):
-                waiting.append(pattern)
+                waiting.append((pattern, route, names | _names_in(pattern.pattern, pattern.default_kwargs)))
             else:
-                yield pattern.callback
+                yield Registered(pattern.callback, route, names | _names_in(pattern.pattern, pattern.default_args))
+
+
+def _names_in(pattern: Any, more: Mapping[str, object] | None) -> frozenset[str]:
+    return frozenset(pattern.regex.groupindex) | frozenset(more or ())
 
 
 def _localised(resolver: URLResolver) -> bool:

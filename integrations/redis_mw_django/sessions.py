@@ -5,6 +5,8 @@ Each operation is one flow, run on a thread by the plain method and on the event
 
 from typing import Any
 
+from django.http import HttpRequest
+
 from redis_mw.sessions.visit import Closed
 from redis_mw_django.operations import Operations
 
@@ -131,3 +133,9 @@ class SessionStore(Operations):
         """Leave to the background what nobody waits for."""
         if closed.after is not None:
             self._application.detach(closed.after())
+
+
+def session_of(request: HttpRequest) -> SessionStore | None:
+    """The session of a request, None where it has none, or one of another engine."""
+    session = getattr(request, "session", None)
+    return session if isinstance(session, SessionStore) else None

@@ -10,7 +10,7 @@ import django
 import pytest
 from django.conf import settings as django_settings
 
-from redis_mw.settings import Limit, Limits, Settings, replace
+from redis_mw.settings import Limit, Limits, Rule, Settings, replace
 
 OURS = "redis_mw_django.middleware.RedisMiddleware"
 
@@ -68,6 +68,7 @@ if not django_settings.configured:
     django.setup()
     _ = _load("site_of_tests")
     _ = _load("site_of_limits")
+    _ = _load("site_of_requests")
 
 
 @pytest.fixture(autouse=True)
@@ -103,3 +104,23 @@ def limits_site(settings: Any) -> Any:
     site: Any = sys.modules["site_of_limits"]
     yield site
     site.hooks.clear()
+
+
+@pytest.fixture
+def requests_site(settings: Any) -> Any:
+    """The site whose views run under locks, or once for each idempotency key."""
+    settings.ROOT_URLCONF = "site_of_requests"
+    site: Any = sys.modules["site_of_requests"]
+    yield site
+    site.hooks.clear()
+    site.ran.clear()
+
+
+@pytest.fixture
+def rule(settings: Any) -> Any:
+    """Changes the settings of the site: its rules, and its features by name."""
+
+    def set_rules(*rules: Rule, **features: Any) -> None:
+        settings.REDIS_MW = replace(settings.REDIS_MW, rules=list(rules), **features)
+
+    return set_rules

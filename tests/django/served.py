@@ -1,11 +1,17 @@
-"""The Django site that gunicorn serves in ``test_servers``; redis-mw is configured by the environment."""
+"""The Django site that gunicorn and uvicorn serve in ``test_servers``; redis-mw is configured by the environment."""
 
+import asyncio
+import os
 import time
+from pathlib import Path
 
 from django.conf import settings
+from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
+
+from redis_mw import current, idempotent, locked
 
 settings.configure(
     SECRET_KEY="a key of the served site that is long enough",
@@ -36,5 +42,40 @@ def slow(request: HttpRequest, value: str) -> JsonResponse:
     return JsonResponse({"value": value, "name": name})
 
 
-urlpatterns = [path("put/<key>/<value>/", put), path("read/", read), path("slow/<value>/", slow)]
+@locked("order:{order_id}", wait=20)
+@idempotent()
+def pay(request: HttpRequest, order_id: int) -> JsonResponse:
+    """Fails where two processes are here at once; notes its fence otherwise."""
+    home = Path(os.environ["HOME_OF_ORDERS"])
+    fence = current().lease.fence
+    with (home / f"{order_id}.taken").open("x"):
+        time.sleep(0.005)
+        with (home / f"{order_id}.fences").open("a") as fences:
+            _ = fences.write(f"{fence}\n")
+    (home / f"{order_id}.taken").unlink()
+    return JsonResponse({"fence": fence})
+
+
+@locked("order:{order_id}", wait=20)
+@idempotent()
+async def apay(request: HttpRequest, order_id: int) -> JsonResponse:
+    """The same on the event loop."""
+    home = Path(os.environ["HOME_OF_ORDERS"])
+    fence = current().lease.fence
+    with (home / f"{order_id}.taken").open("x"):
+        await asyncio.sleep(0.005)
+        with (home / f"{order_id}.fences").open("a") as fences:
+            _ = fences.write(f"{fence}\n")
+    (home / f"{order_id}.taken").unlink()
+    return JsonResponse({"fence": fence})
+
+
+urlpatterns = [
+    path("put/<key>/<value>/", put),
+    path("read/", read),
+    path("slow/<value>/", slow),
+    path("orders/<int:order_id>/pay/", pay),
+    path("orders/<int:order_id>/apay/", apay),
+]
 app = get_wsgi_application()
+asgi = get_asgi_application()

@@ -145,7 +145,7 @@ def test_parallel_workers_have_prefixes_of_their_own(monkeypatch: pytest.MonkeyP
     assert seen == ["shop", "shop-dj1", "shop-dj2", "shop-gw3"]
 
 
-@pytest.mark.parametrize("wrong", [{"pool": "many"}, {"sessions": None}, {"rules": [{"path": "/", "lock": "x"}]}])
+@pytest.mark.parametrize("wrong", [{"pool": "many"}, {"sessions": None}, {"rules": [{"path": "/", "lock": "x:{id}"}]}])
 def test_settings_that_cannot_be_used_stop_the_application_at_its_start(wrong: dict[str, Any]) -> None:
     with override_settings(REDIS_MW=wrong), pytest.raises((SettingsError, PolicyError, ImproperlyConfigured)):
         _ = get_wsgi_application()
@@ -160,7 +160,9 @@ def test_the_settings_of_this_project_pass_all_checks() -> None:
     [
         ({"REDIS_MW": {"sessions": {"idel": 1}, "url": 7}}, ["redis_mw.E001", "redis_mw.E001"]),
         ({"REDIS_MW": {"on_event": ["no.such.listener"]}}, ["redis_mw.E001"]),
-        ({"REDIS_MW": {"rules": [{"path": "/x", "lock": "x"}]}}, ["redis_mw.E002"]),
+        ({"REDIS_MW": {"rules": [{"path": "/x", "lock": "x:{id}"}]}}, ["redis_mw.E002"]),
+        ({"REDIS_MW": {"rules": [{"path": "/x/{id}", "lock": "x:{id}", "idempotency": {"required": True}}]}}, []),
+        ({"ROOT_URLCONF": "site_of_requests"}, []),
         ({"REDIS_MW": {"rules": [{"path": "/x", "limits": ["5/minute"]}]}}, []),
         ({"REDIS_MW": {"limits": {"default": ["5/minutes and a half"]}}}, ["redis_mw.E001"]),
         ({"REDIS_MW": {"limits": {"default": [{"rate": "5/m", "count": "call:no.such"}]}}}, ["redis_mw.E001"]),
