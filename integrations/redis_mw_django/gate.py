@@ -51,7 +51,7 @@ class Gate:
     def _takes_in(self, placed: Iterable[Placed]) -> bool:
         """Whether there is a mark that was not asked yet. Django knows the route by now, whoever chose it."""
         exchange = self.arrival.exchange
-        late = [each for each in placed if each.mark not in exchange.held]
+        late = [each for each in placed if not exchange.passed(each.mark)]
         if not late:
             return False
         match, route, parameters = exchange.native.resolver_match, exchange.route, exchange.parameters

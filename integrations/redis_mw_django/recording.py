@@ -23,11 +23,10 @@ def recorded(arrival: Arrival, response: HttpResponseBase) -> Flow[None] | None:
     A file is watched like any stream, so the server does not send it by itself.
     """
     exchange, layer = arrival.exchange, arrival.application.layer
-    if not layer.records(exchange):
+    if exchange.attempt is None or not layer.records(exchange):
         return None
     if _is_turned_away(arrival, response):
-        exchange.turned_away = True
-        return None
+        return exchange.attempt.release()
     exchange.status = response.status_code
     exchange.headers = tuple((str(name), str(value)) for name, value in cast(Any, response).items())
     if not isinstance(response, StreamingHttpResponse):
