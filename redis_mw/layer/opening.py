@@ -112,7 +112,8 @@ class Opening:
         # The claim is not renewed before the request runs, and may have ended while it waited.
         then: list[Flow[Any]] = [attempt.confirm()] if waited and attempt is not None else []
         then += _reading(exchange, again=not late) if reads_later or not turn.was_free else []
-        _ = yield from together(*then)
+        if then:
+            _ = yield from together(*then)
         return _answer_of(attempt) if attempt is not None else None
 
     def _asks(self, exchange: Exchange) -> tuple[Tally | None, list[Any]]:

@@ -37,7 +37,7 @@ class Turn:
     def ask(self) -> Flow[None]:
         """Take the locks if they are free, else queue for them; never waits."""
         self._ask, self._began = self.room.ask(self.wanted), self.room.clock()
-        self.hold, self.refused, self.was_free = None, None, False
+        self.hold, self.refused, self.was_free, self._unsure = None, None, False, False
         try:
             outcome = yield from flows.take(self.room, self._ask)
         except BaseException:
@@ -67,12 +67,12 @@ class Turn:
         return self.waits or self._unsure or self._holds
 
     def settle(self) -> Flow[None]:
-        """Give back what is held, stop waiting for what is not. May be run again."""
+        """Give back what is held, stop waiting for what is not. May be run again, also after an outage."""
         if self.hold is not None and self._holds:
-            _ = yield from flows.release(self.room, self.hold)
+            self._unsure = isinstance((yield from flows.release(self.room, self.hold)), Failure)
         elif self._ask is not None and (self.waits or self._unsure):
-            waited, self.waits, self._unsure = self.waits, False, False
-            _ = yield from flows.leave(self.room, self._ask)
+            waited, self.waits, self._unsure = self.waits, False, True
+            self._unsure = isinstance((yield from flows.leave(self.room, self._ask)), Failure)
             if waited:
                 self.room.done(self._ask)
 

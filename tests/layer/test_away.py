@@ -113,3 +113,30 @@ def test_an_outage_when_the_claim_is_asked_for_again_refuses_the_request(make_ap
     assert stepped.finish().response.status == 503
     app.finish(exchange)
     assert app.left_behind() == []
+
+
+def test_who_could_not_leave_the_lock_while_it_waited_for_a_key_leaves_it_in_the_end(make_app: Make) -> None:
+    app = make_app(Rule("/pay", lock=Lock("pay", wait=60), idempotency=Idempotent(wait=60)))
+    first, second = app.opened("/pay", key="k"), app.begin("/pay", key="k")
+    stepped = Stepped(app.run, app.layer.open(second, eager=False))
+    stepped.step()
+    assert app.waiters("pay") == 1
+    stepped.meet_an_outage()
+    assert stepped.finish().response.status == 409
+    app.finish(second)
+    assert app.waiters("pay") == 0
+    app.over(first)
+    assert app.left_behind() == []
+
+
+def test_who_could_not_give_back_the_lock_while_it_waited_for_a_key_gives_it_back_in_the_end(make_app: Make) -> None:
+    app = make_app(Rule("/pay", idempotency=Idempotent(wait=60)))
+    first, second = app.opened("/pay", key="k"), app.begin("/pay", placed("pay"), key="k")
+    stepped = Stepped(app.run, app.layer.open(second, eager=False))
+    stepped.step()
+    assert len(app.holders("pay")) == 1
+    stepped.meet_an_outage()
+    assert stepped.finish().response.status == 409
+    app.finish(second)
+    app.over(first)
+    assert app.left_behind() == []

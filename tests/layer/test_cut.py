@@ -128,6 +128,22 @@ def test_who_is_cut_while_it_waits_for_a_key_leaves_it_to_the_one_that_runs(
     assert app.left_behind() == []
 
 
+@sent_or_not
+def test_who_is_cut_while_it_leaves_the_lock_to_the_one_with_its_key_leaves_it_in_the_end(
+    make_app: Make, sent: bool
+) -> None:
+    app = make_app(*RULES)
+    first, second = app.opened("/free", key="k"), app.begin("/free", placed(Idempotent(wait=60)), key="k")
+    stepped = Stepped(app.run, app.layer.open(second, eager=True))
+    stepped.step()
+    assert app.waiters("pay") == 1
+    stepped.cut(sent=sent)
+    app.finish(second)
+    assert app.waiters("pay") == 0
+    app.over(first, whole=b"mine")
+    assert app.left_behind() == []
+
+
 def test_a_flow_that_is_closed_where_it_stands_says_nothing_more(make_app: Make) -> None:
     app = make_app(*RULES)
     holder = app.opened("/free", key="holder")
