@@ -13,11 +13,11 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from redis_mw.errors import SessionLimitReached, SessionUnavailable
+from redis_mw.faces.holding import Holding
 from redis_mw.http.request import Fields, Request
 from redis_mw.layer.exchange import Exchange
 from redis_mw.sessions.ids import is_id
 from redis_mw.sessions.visit import Issue, Visit
-from redis_mw_django.holding import Holding
 from redis_mw_django.routes import NOWHERE, Found, find
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from django.utils.functional import SimpleLazyObject
 
 from redis_mw.errors import LeaseLost, Refusal, SessionLimitReached, SessionUnavailable
 from redis_mw.faces.aio import AsyncRedisMW
+from redis_mw.faces.holding import Holding
 from redis_mw.faces.limits import AsyncRequestLimits, RequestLimits
 from redis_mw.faces.locks import RequestLocks
 from redis_mw.faces.sync import RedisMW
@@ -27,7 +28,6 @@ from redis_mw_django.arrival import ARRIVAL, ATTRIBUTE, Arrival
 from redis_mw_django.body import read_into
 from redis_mw_django.departure import Departure
 from redis_mw_django.gate import Gate
-from redis_mw_django.holding import Holding
 from redis_mw_django.keeping import completed, give, saves_errors
 from redis_mw_django.recording import recorded
 from redis_mw_django.refusals import aanswered, answered, arefusal, refusal, replayed

@@ -6,6 +6,7 @@ from starlette.types import Scope
 
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.attending import Driver, attend
+from redis_mw.faces.holding import Holding
 from redis_mw.faces.limits import AsyncRequestLimits
 from redis_mw.idempotency.attempt import Attempt
 from redis_mw.layer.exchange import Exchange, Replay, Respond, raised
@@ -34,6 +35,14 @@ class Gate(AsyncRequestLimits):
         self._scope = scope
         self._body = body
         self._keeper = keeper
+        self.holding: Holding | None = None
+        """What cancels the request when it loses a lock, where a policy says so."""
+
+    def watch(self) -> None:
+        """See to what the request holds; the task that runs now is the one to be cancelled."""
+        if any(turn.cancels for turn in self._exchange.turns):
+            self.holding = self.holding or Holding(self._exchange)
+            self.holding.watch()
 
     def hold(self, placed: Placed) -> None:
         """For plain ``def`` endpoints, which run in threads."""
@@ -54,6 +63,7 @@ class Gate(AsyncRequestLimits):
             await self._body.read_into(attempt)
         unseen = self._unseen
         self._passed(driver, await driver.run(self._layer.hold(self._exchange, unseen=unseen)), unseen)
+        self.watch()
 
     @property
     def records(self) -> bool:

@@ -1,5 +1,6 @@
 """``RedisMiddleware``: the layer around a Starlette or FastAPI application, as plain ASGI."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
 from typing import Any
@@ -39,7 +40,6 @@ from redis_mw_starlette.arguments import (
 from redis_mw_starlette.body import Body
 from redis_mw_starlette.faces import Faces
 from redis_mw_starlette.gate import Gate
-from redis_mw_starlette.holding import while_held
 from redis_mw_starlette.keeper import FINISH_WITHIN, Keeper
 from redis_mw_starlette.refusal import refuse, replay
 from redis_mw_starlette.routes import Routes
@@ -204,8 +204,7 @@ class RedisMiddleware:
             gate = Gate(mw, self._layer, exchange, scope, body, keeper)
             session = keeper.session if keeper is not None else None
             context = Context(mw, session, gate, RequestLocks(mw.driver, exchange))
-            running = self._inside(context, gate, scope, receive, answer.send)
-            await (while_held(exchange, running) if any(turn.cancels for turn in exchange.turns) else running)
+            await self._inside(context, gate, scope, receive, answer.send)
             await answer.finish()
             if keeper is not None:
                 keeper.must_be_settled()
@@ -246,9 +245,17 @@ class RedisMiddleware:
         scope["redis_mw"], scope[AROUND] = context, self
         scope.setdefault("state", {})["redis_mw"] = context
         here, there = CURRENT.set(context), GATE.set(gate)
+        gate.watch()
         try:
             await self.app(scope, receive, send)
+        except asyncio.CancelledError:
+            lost = gate.holding.caught() if gate.holding is not None else None
+            if lost is None:
+                raise
+            raise lost from None
         finally:
+            if gate.holding is not None:
+                gate.holding.end()
             GATE.reset(there)
             CURRENT.reset(here)
 

@@ -1,10 +1,13 @@
 """Locks that are held: until when, and how it is known that they are not any more."""
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from redis_mw.locks.ask import Ask
+
+log = logging.getLogger("redis_mw")
 
 Loss: TypeAlias = Literal["taken", "silence", "max_hold"]
 """Why a lease was lost: the server says that it is over (or somebody else's), it could not be renewed in time, or it
@@ -65,7 +68,10 @@ class Hold:
                 return False
             self.lost = why
         if self.on_lost is not None:
-            _ = self.on_lost()
+            try:
+                _ = self.on_lost()
+            except Exception:  # whoever noticed has other leases to see to
+                log.exception("what was to be done when a lock is lost failed")
         return True
 
     def close(self) -> None:

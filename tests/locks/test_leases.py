@@ -116,7 +116,9 @@ def test_who_takes_over_knows_that_it_was_not_given_back(client: Any, kept: Any,
     del _
     _ = gc.collect()
     client.acquire("a", wait=PATIENT).release()
-    assert sorted(event.name for event in heard)[-2:] == ["lock.taken_over", "lock.waited"]
+    names = [event.name for event in heard]
+    # On a machine that was busy elsewhere meanwhile the lease is over before anybody waits for it.
+    assert (names[0], names.count("lock.taken_over"), len(names)) == ("lock.acquired", 1, 3)
 
 
 # Extended.

@@ -537,8 +537,9 @@ async def test_a_long_request_keeps_its_lease(site: Serve) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("late", [False, True])
 async def test_a_lock_that_is_lost_cancels_the_request_where_the_policy_says_so(
-    site: Serve, heard: list[Event]
+    site: Serve, heard: list[Event], late: bool
 ) -> None:
     cancelled = asyncio.Event()
 
@@ -551,7 +552,8 @@ async def test_a_lock_that_is_lost_cancels_the_request_where_the_policy_says_so(
             raise
         return PlainTextResponse("never")
 
-    async with site(Route("/x", locked("x", ttl=0.3, cancel_when_lost=True)(slow))) as shop:
+    view = locked("x", ttl=0.3, cancel_when_lost=True)(slow)
+    async with site(Route("/x", foreign(view) if late else view)) as shop:
         reply = await shop.get("/x")
     assert cancelled.is_set() and reply.status_code == 503 and int(reply.headers["retry-after"]) >= 1
     assert "lock.lost" in [event.name for event in heard]

@@ -1,8 +1,7 @@
 """A request whose lock is lost: told to its code by ``lease.lost``, and cancelled where the policy says so.
 
-Only what is awaited can be cancelled: the async view of a request that Django answers on an event loop. A thread runs
-on, whatever ``cancel_when_lost`` says, so code has to look at ``lease.lost`` there: in sync views, under WSGI, in sites
-with a sync-only middleware (for which Django runs the whole chain in a thread), and in what streams a body.
+Only what is awaited can be cancelled. A thread runs on, whatever ``cancel_when_lost`` says, so code has to look at
+``lease.lost`` there: in sync views, and under WSGI.
 """
 
 import asyncio
@@ -19,8 +18,8 @@ T = TypeVar("T")
 class Holding:
     """Cancels the task that runs an async view when a lock with ``cancel_when_lost`` is lost.
 
-    With a sync middleware on the way to the view that is another task than the one which answers the request, and the
-    only one whose cancellation reaches the view.
+    That may be another task than the one which answers the request (Django with a sync middleware on the way to the
+    view), and is the only one whose cancellation reaches the view.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -50,13 +49,24 @@ class Holding:
         try:
             return await answering
         except asyncio.CancelledError:
-            if self._cancelled and self._left_of_cancelling() == 0:
-                raise LeaseLost([name for hold in self._holds for name in hold.ask.wanted.names]) from None
-            raise
+            lost = self.caught()
+            if lost is None:
+                raise
+            raise lost from None
         finally:
-            self._over = True
-            for hold in self._holds:
-                hold.on_lost = None
+            self.end()
+
+    def caught(self) -> LeaseLost | None:
+        """What a cancellation that was caught means; None if it is not ours."""
+        if not self._cancelled or self._left_of_cancelling():
+            return None
+        return LeaseLost([name for hold in self._holds for name in hold.ask.wanted.names])
+
+    def end(self) -> None:
+        """The request has been answered: nothing is cancelled from now on."""
+        self._over = True
+        for hold in self._holds:
+            hold.on_lost = None
 
     def _left_of_cancelling(self) -> int:
         """How often somebody else has cancelled the task that answers."""
