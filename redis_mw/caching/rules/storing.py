@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from redis_mw.caching.rules.directives import Directives, request_directives, response_directives
+from redis_mw.caching.rules.directives import Directives, delta_seconds, request_directives, response_directives
 from redis_mw.caching.rules.freshness import Freshness, freshness
 from redis_mw.caching.rules.terms import Terms
 from redis_mw.caching.rules.vary import ANY, vary
@@ -138,7 +138,8 @@ def allows_authorized(said: Directives, terms: Terms | None) -> bool:
     """Whether a response may be shared with and among requests that carry Authorization (RFC 9111 section 3.5)."""
     if said.allows("public") or said.allows("must-revalidate") or (terms is not None and terms.public):
         return True
-    return "s-maxage" in said and "s-maxage" not in said.malformed
+    shared = said.arguments.get("s-maxage", ())
+    return bool(shared) and "s-maxage" not in said.malformed and all(delta_seconds(each) is not None for each in shared)
 
 
 def is_personal(names: Iterable[str]) -> bool:

@@ -50,7 +50,10 @@ def said(*lines: str) -> Directives:
         (["max-age=2147483649"], LONGEST),
         (["max-age=2147483648"], 2147483648),
         *[([f"max-age{junk}"], 0) for junk in ("", "=", "=x", "=-1", "=1.0", "=1e3", "=+1", '=""', "='60'", "=60s")],
-        *[([f"max-age{junk}"], 0) for junk in (" =60", "= 60", "=60 s", '="60', "=60;x", "=٦٠", "\x00=60", "=6\x000")],
+        *[
+            ([f"max-age{junk}"], 0)
+            for junk in (" =60", "= 60", "=60 s", '="60', "=60;x", "=\u0666\u0660", "\x00=60", "=6\x000")
+        ],
         (["public"], None),
         ([], None),
         (["x-max-age=60"], None),
@@ -83,7 +86,9 @@ def test_a_quote_that_is_never_closed_hides_no_other_line() -> None:
     assert "no-store" in said('x="', 'no-store, y="') and "no-store" in said('x="a, no-store')
 
 
-@pytest.mark.parametrize("line", ["public=1", "public;", "public, public=x", 'public=""', "max-age=1 public", "x;public"])
+@pytest.mark.parametrize(
+    "line", ["public=1", "public;", "public, public=x", 'public=""', "max-age=1 public", "x;public"]
+)
 def test_what_allows_counts_only_where_it_is_well_formed(line: str) -> None:
     assert not said(line).allows("public") and "public" in said(line)
 
@@ -182,4 +187,6 @@ def test_no_text_is_an_exception(lines: list[str], targeted: list[str]) -> None:
 @given(anything | st.from_regex(r"\A[0-9]{1,30}\Z") | st.none())
 def test_seconds_are_what_python_reads_or_nothing(text: str | None) -> None:
     found = delta_seconds(text)
-    assert found is None if text is None or not (text.isascii() and text.isdigit()) else found == min(int(text), LONGEST)
+    assert (
+        found is None if text is None or not (text.isascii() and text.isdigit()) else found == min(int(text), LONGEST)
+    )
