@@ -1,0 +1,1 @@
+"""Caching: responses that are shared between requests, and the data under them."""

@@ -1,0 +1,47 @@
+"""By which fields of a request a response varies, and the key of a variant (RFC 9111 section 4.1, RFC 9110 12.5.5)."""
+
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from redis_mw.http.lists import elements, is_token
+from redis_mw.http.request import Headers
+
+ANY = "*"
+"""Varies by what is in no field: no other request is ever the same."""
+
+
+def vary(headers: Headers) -> tuple[str, ...]:
+    """The names in all lines of Vary, in lower case, sorted, each once; ``("*",)`` where the star is among them.
+
+    What is no name of a field is taken for the star: a response that varies by something unknown is not shared.
+    """
+    names = {name.lower() for name in elements(headers.get_all("vary"))}
+    if ANY in names or not all(is_token(name) for name in names):
+        return (ANY,)
+    return tuple(sorted(names))
+
+
+def together(*lists: Iterable[str]) -> tuple[str, ...]:
+    """The names of several Vary lists, and of what a rule adds, as one; the star swallows the others."""
+    names = {name.lower() for each in lists for name in each}
+    return (ANY,) if ANY in names else tuple(sorted(names))
+
+
+def variant(headers: Headers, names: Iterable[str]) -> str:
+    """The key of the variant that a request selects: 32 hexadecimal digits, the same for the same values.
+
+    Each value counts with its length, so no two different requests meet by how their values join. A field that is not
+    there differs from an empty one; the lines of one field are joined as RFC 9110 section 5.3 says. Values are taken
+    as they were sent, but for white space around each line: nothing is known of how a handler reads them.
+    """
+    key = blake2b(digest_size=16)
+    for name in sorted({name.lower() for name in names}):
+        lines = headers.get_all(name)
+        key.update(_part(name))
+        key.update(_part(", ".join(line.strip(" \t") for line in lines)) if lines else b"-")
+    return key.hexdigest()
+
+
+def _part(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return b"%d:%b" % (len(data), data)
