@@ -45,8 +45,12 @@ class Tended:
                 run.thread = threading.Thread(
                     target=self._work, args=(key, run, flow, perform), name="redis-mw-tend", daemon=True
                 )
-                run.thread.start()
-                self._runs[key] = run
+                try:
+                    self._runs[key] = run
+                    run.thread.start()
+                except BaseException:  # an interruption too: the thread may run, and then ends unknown to us
+                    _ = self._runs.pop(key, None)
+                    raise
         except RuntimeError:  # an interpreter that is ending starts no thread, a system that is full neither
             log.exception("no thread for a tended flow")
 
@@ -72,7 +76,8 @@ class Tended:
             with self._lock:
                 make, run.again = run.again, None
                 if make is None or self._closed:
-                    del self._runs[key]
+                    if self._runs.get(key) is run:
+                        del self._runs[key]
                     return
 
     def _attended(self, run: "_Run", make: Make) -> Flow[None]:
