@@ -46,13 +46,15 @@ class Room:
         self._has_secret = bool(secret)
         self._every_us, self._most = lease_us // 3, ceil(3 * ttl_us / lease_us)
         self._memory = self._remembering()
+        self._children: dict[int, Memory] = {}
 
     @property
     def memory(self) -> Memory:
         """What this process knows."""
         memory = self._memory
         if memory.pid != os.getpid():
-            memory = self._memory = self._remembering()
+            # Threads may find out at once, and nobody would renew what a second memory holds. (setdefault is atomic.)
+            memory = self._memory = self._children.setdefault(os.getpid(), self._remembering())
         return memory
 
     def entry(self, policy: Idempotent, place: str) -> Entry:

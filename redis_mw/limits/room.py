@@ -78,6 +78,7 @@ class Room:
         self._lock = threading.Lock()
         self._names: dict[str, tuple[Limit, str]] = {}
         self._memory = Memory()
+        self._children: dict[int, Memory] = {}
         self.takes_ahead = False
         """Whether there is a limit of which processes take some in advance."""
         self._asked: dict[int, tuple[Limit | str, Entry]] = {}
@@ -90,7 +91,8 @@ class Room:
         """What this process remembers."""
         memory = self._memory
         if memory.pid != os.getpid():
-            memory = self._memory = Memory()
+            # Threads may find out at once, and nobody would renew what a second memory holds. (setdefault is atomic.)
+            memory = self._memory = self._children.setdefault(os.getpid(), Memory())
         return memory
 
     @property

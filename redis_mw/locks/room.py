@@ -76,6 +76,7 @@ class Room:
         self.wait = locks.wait
         self.memory = Memory(clock)
         """What this process knows; made anew by the first attempt after a fork."""
+        self._children: dict[int, Memory] = {}
         self._known = lru_cache(REMEMBERED)(partial(wanted, settings.prefix, locks))
 
     def wanted(
@@ -92,7 +93,8 @@ class Room:
     def ask(self, wanted: Wanted) -> Ask:
         """A new attempt to get it."""
         if self.memory.pid != os.getpid():
-            self.memory = Memory(self.clock)
+            # Threads may find out at once, and two memories would give two attempts one token. (setdefault is atomic.)
+            self.memory = self._children.setdefault(os.getpid(), Memory(self.clock))
         return Ask(wanted, ("s" if wanted.shared else "x") + self.memory.new_id())
 
     def done(self, ask: Ask) -> None:

@@ -23,6 +23,12 @@ settings.configure(
     ],
     ROOT_URLCONF=__name__,
     SESSION_ENGINE="redis_mw_django.sessions",
+    LOGGING={
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"console": {"class": "logging.StreamHandler"}},
+        "root": {"handlers": ["console"]},
+    },
 )
 
 
