@@ -1,7 +1,7 @@
 """The commands of the locks room: what each script is called with and what its reply means.
 
 ============================  ========================================================================================
-``<prefix>:k1:{<name>}:h``    who holds a lock, see ``queue.lua``; ``name`` is a hash of the lock's
+``<prefix>:k1:{<name>}:h``    who holds a lock, see ``now.lua``; ``name`` is a hash of the lock's
 ``<prefix>:k1:{<name>}:q``    who waits for it
 ``<prefix>:k1:{<name>}:f``    the last fencing token that was drawn for it
 ``<prefix>:k1:w:<channel>``   where one who waits is told that it is his: token, fence, server's time in us, ttl in us,
@@ -18,9 +18,9 @@ from redis_mw.locks.ask import FEATURE, Ask
 from redis_mw.scripts import script
 
 HERE = "redis_mw.locks"
-ACQUIRE = script(HERE, "acquire", "queue")
-RELEASE = script(HERE, "release", "queue")
-RENEW = script(HERE, "renew", "queue")
+ACQUIRE = script(HERE, "acquire")
+RELEASE = script(HERE, "release")
+RENEW = script(HERE, "renew")
 
 
 class Granted(msgspec.Struct, frozen=True, gc=False):
@@ -99,7 +99,9 @@ def granted(ask: Ask, message: bytes) -> Granted | None:
     return Granted(fence, now_us, bool(over), ttl_us)
 
 
-def _answer(reply: list[int]) -> Answer:
+def _answer(reply: int | list[int]) -> Answer:
+    if isinstance(reply, int):  # as nearly always, see ``acquire.lua``
+        return Granted(reply, reply, False)
     kind, number, now_us, more = reply
     if kind == 1:
         return Granted(number, now_us, more == 1)
