@@ -9,11 +9,11 @@
 ============================  ========================================================================================
 """
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
-from redis_mw.flows import Argument, Command, Script
+from redis_mw.flows import Argument, Command
 from redis_mw.locks.ask import FEATURE, Ask
 from redis_mw.scripts import script
 
@@ -71,23 +71,22 @@ class Commands:
     def acquire(self, ask: Ask, *, listens: bool = False) -> Command[Answer]:
         """Take the locks, or queue; ``listens``: a ``Wait`` follows."""
         words = (self.now_us, ask.entry, ask.token, ask.wanted.ttl_us, self._queue)
-        return self._command(ACQUIRE, ask, words, _answer, (self.channel(ask),) if listens else ())
+        wakes = (self.channel(ask),) if listens else ()
+        return Command(words, _answer, ask.wanted.keys, ACQUIRE, "locks", self._patience_us, False, wakes)
 
     def release(self, ask: Ask) -> Command[bool]:
         """Give the locks back."""
-        return self._command(RELEASE, ask, (self.now_us, "", ask.token), bool)
+        words = (self.now_us, "", ask.token)
+        return Command(words, bool, ask.wanted.keys, RELEASE, "locks", self._patience_us)
 
     def leave(self, ask: Ask) -> Command[bool]:
         """Give them back or stop waiting for them, whichever it is."""
-        return self._command(RELEASE, ask, (self.now_us, ask.entry, ask.token), bool)
+        words = (self.now_us, ask.entry, ask.token)
+        return Command(words, bool, ask.wanted.keys, RELEASE, "locks", self._patience_us)
 
     def renew(self, ask: Ask, ttl_us: int) -> Command[bool]:
-        return self._command(RENEW, ask, (self.now_us, "", ask.token, ttl_us), bool)
-
-    def _command(
-        self, script: Script, ask: Ask, words: tuple[Argument, ...], parse: Any, wakes: tuple[str, ...] = ()
-    ) -> Command[Any]:
-        return Command(words, parse, ask.wanted.keys, script, "locks", self._patience_us, False, wakes)
+        words = (self.now_us, "", ask.token, ttl_us)
+        return Command(words, bool, ask.wanted.keys, RENEW, "locks", self._patience_us)
 
 
 def granted(ask: Ask, message: bytes) -> Granted | None:
