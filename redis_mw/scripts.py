@@ -3,6 +3,7 @@
 ``KNOWN`` lists them all, so that a driver can load them when it connects and no request pays for it.
 """
 
+import re
 from hashlib import sha1
 from importlib.resources import files
 
@@ -10,11 +11,20 @@ from redis_mw.flows import Script
 
 KNOWN: list[Script] = []
 
+INCLUDE = re.compile(r"^--include (\w+)\n", re.MULTILINE)
 
-def script(package: str, name: str, *before: str) -> Script:
-    """Read ``<name>.lua`` from ``package`` and make it known to the drivers; ``before`` it the files that it needs."""
-    parts = [files(package).joinpath(f"{part}.lua").read_text(encoding="utf-8") for part in (*before, name)]
-    text = "".join(parts)
+
+def script(package: str, name: str) -> Script:
+    """Read ``<name>.lua`` from ``package`` and make it known to the drivers.
+
+    A line ``--include <name>`` in it stands for what is in that file: what several scripts share.
+    """
+
+    def read(name: str) -> str:
+        text = files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+        return INCLUDE.sub(lambda found: read(found[1]), text)
+
+    text = read(name)
     loaded = Script(f"{package}.{name}", text, sha1(text.encode(), usedforsecurity=False).hexdigest())
     KNOWN.append(loaded)
     return loaded

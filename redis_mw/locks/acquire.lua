@@ -1,9 +1,11 @@
 -- Take all locks or none; else join their queues, or keep the place there. Sent again it says the same again.
--- KEYS, ARGV 1 to 3  see queue.lua; a wait of 0 in the entry: do not queue
+-- KEYS, ARGV 1 to 3  see now.lua; a wait of 0 in the entry: do not queue
 -- ARGV     4 ttl in us, 5 how many may wait for one lock
--- Reply    {1 they are yours, fencing token, now in us, 1 if whoever was before did not give them back}
+-- Reply    fencing token: they are yours, it is the time in us, and whoever was before gave them back
+--          | {1 they are yours, fencing token, now in us, 1 if whoever was before did not give them back}
 --          | {0 they are not, us until it is worth to look again, now in us, how many wait before you}
 --          | {2 too many wait, the same}
+--include now
 local entry, token, ttl = ARGV[2], ARGV[3], tonumber(ARGV[4])
 
 -- As nearly always: one lock that nobody holds and nobody waits for.
@@ -11,13 +13,15 @@ if not KEYS[2] then
   local lock = string.sub(KEYS[1], 1, -2)
   if call('EXISTS', KEYS[1], lock .. 'q') == 0 then
     call('ZADD', KEYS[1], now + ttl, token)
-    call('PEXPIRE', KEYS[1], ceil(ttl / 1000) + LINGER)
-    local fence = (tonumber(call('SET', lock .. 'f', now, 'PX', FENCE, 'GET')) or 0) + 1
-    if fence > now then call('SET', lock .. 'f', fence, 'PX', FENCE) else fence = now end
-    return {1, fence, now, 0}
+    call('PEXPIRE', KEYS[1], math.ceil(ttl / 1000) + LINGER)
+    local last = tonumber(call('SET', lock .. 'f', now, 'PX', FENCE, 'GET'))
+    if not last or last < now then return now end
+    call('SET', lock .. 'f', last + 1, 'PX', FENCE)
+    return {1, last + 1, now, 0}
   end
 end
 
+--include queue
 local all = queue()
 local mine, is_shared, holder, first, hold = all.mine, all.is_shared, all.holder, all.first, all.hold
 local waits, given = all.advance({unpack(mine)}, true)
@@ -50,7 +54,7 @@ for _, lock in ipairs(mine) do
     local head, stops = first(lock)
     ends = head and head ~= entry and stops or math.huge
   end
-  look = min(look, ends - now)
+  look = math.min(look, ends - now)
 end
 if look == math.huge then look = GRANT end
 
@@ -70,8 +74,8 @@ if not call('ZSCORE', mine[1] .. 'q', entry) then
   for _, lock in ipairs(mine) do
     -- Behind everybody, whatever the clock says: it may have been set back.
     local last = tonumber(call('ZRANGE', lock .. 'q', -1, -1, 'WITHSCORES')[2]) or 0
-    call('ZADD', lock .. 'q', max(now, last + 1), entry)
-    call('PEXPIRE', lock .. 'q', max(call('PTTL', lock .. 'q'), ceil(wait / 1000) + 1))
+    call('ZADD', lock .. 'q', math.max(now, last + 1), entry)
+    call('PEXPIRE', lock .. 'q', math.max(call('PTTL', lock .. 'q'), math.ceil(wait / 1000) + 1))
   end
 end
 return {0, look, now, call('ZRANK', mine[1] .. 'q', entry)}

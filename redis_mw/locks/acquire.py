@@ -38,7 +38,7 @@ def take(room: Room, ask: Ask) -> Flow[Outcome | Waiting]:
     match answer:
         case Granted():
             room.tell("lock.acquired", ask)
-            return _held(room, ask, answer, began)
+            return room.hold(ask, answer, began)
         case Waiting() if ask.wanted.wait_us:
             return answer
         case Waiting():
@@ -73,7 +73,7 @@ def wait(room: Room, ask: Ask, began: float) -> Flow[Outcome]:
         match answer:
             case Granted():
                 room.tell("lock.waited", ask, seconds=room.clock() - began)
-                return _held(room, ask, answer, asked)
+                return room.hold(ask, answer, asked)
             case Crowded():
                 return _crowded(room, ask, began)
             case _:
@@ -145,18 +145,13 @@ def _or_leave(room: Room, ask: Ask, command: Command[Answer]) -> Flow[Answer | F
 def _or_again(command: Command[T]) -> Flow[T | Failure]:
     """Interrupted, the command may not have left: sent again in the background it does no harm."""
     try:
-        return (yield from one(command))
+        reply = (yield Batch((command,)))[0]
+        return reply if isinstance(reply, Failure) else command.parse(reply)
     except GeneratorExit:
         raise
     except BaseException:
         _ = yield from one(command)
         raise
-
-
-def _held(room: Room, ask: Ask, grant: Granted, since: float) -> Hold:
-    if grant.over:
-        room.tell("lock.taken_over", ask)
-    return room.hold(ask, grant, since)
 
 
 def _timeout(room: Room, ask: Ask, outcome: str, began: float) -> LockTimeout:

@@ -32,14 +32,14 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Ask(msgspec.Struct, frozen=True, gc=False):
-    """One attempt to get what is wanted. ``token`` is whose, see ``queue.lua``."""
+    """One attempt to get what is wanted. ``token`` is whose, see ``now.lua``."""
 
     wanted: Wanted
     token: str
 
     @property
     def entry(self) -> str:
-        """How it stands in a queue, see ``queue.lua``."""
+        """How it stands in a queue, see ``now.lua``."""
         return self.token + self.wanted.rest
 
 

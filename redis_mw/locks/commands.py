@@ -1,7 +1,7 @@
 """The commands of the locks room: what each script is called with and what its reply means.
 
 ============================  ========================================================================================
-``<prefix>:k1:{<name>}:h``    who holds a lock, see ``queue.lua``; ``name`` is a hash of the lock's
+``<prefix>:k1:{<name>}:h``    who holds a lock, see ``now.lua``; ``name`` is a hash of the lock's
 ``<prefix>:k1:{<name>}:q``    who waits for it
 ``<prefix>:k1:{<name>}:f``    the last fencing token that was drawn for it
 ``<prefix>:k1:w:<channel>``   where one who waits is told that it is his: token, fence, server's time in us, ttl in us,
@@ -9,18 +9,18 @@
 ============================  ========================================================================================
 """
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
-from redis_mw.flows import Argument, Command, Script
+from redis_mw.flows import Argument, Command
 from redis_mw.locks.ask import FEATURE, Ask
 from redis_mw.scripts import script
 
 HERE = "redis_mw.locks"
-ACQUIRE = script(HERE, "acquire", "queue")
-RELEASE = script(HERE, "release", "queue")
-RENEW = script(HERE, "renew", "queue")
+ACQUIRE = script(HERE, "acquire")
+RELEASE = script(HERE, "release")
+RENEW = script(HERE, "renew")
 
 
 class Granted(msgspec.Struct, frozen=True, gc=False):
@@ -71,23 +71,22 @@ class Commands:
     def acquire(self, ask: Ask, *, listens: bool = False) -> Command[Answer]:
         """Take the locks, or queue; ``listens``: a ``Wait`` follows."""
         words = (self.now_us, ask.entry, ask.token, ask.wanted.ttl_us, self._queue)
-        return self._command(ACQUIRE, ask, words, _answer, (self.channel(ask),) if listens else ())
+        wakes = (self.channel(ask),) if listens else ()
+        return Command(words, _answer, ask.wanted.keys, ACQUIRE, "locks", self._patience_us, False, wakes)
 
     def release(self, ask: Ask) -> Command[bool]:
         """Give the locks back."""
-        return self._command(RELEASE, ask, (self.now_us, "", ask.token), bool)
+        words = (self.now_us, "", ask.token)
+        return Command(words, bool, ask.wanted.keys, RELEASE, "locks", self._patience_us)
 
     def leave(self, ask: Ask) -> Command[bool]:
         """Give them back or stop waiting for them, whichever it is."""
-        return self._command(RELEASE, ask, (self.now_us, ask.entry, ask.token), bool)
+        words = (self.now_us, ask.entry, ask.token)
+        return Command(words, bool, ask.wanted.keys, RELEASE, "locks", self._patience_us)
 
     def renew(self, ask: Ask, ttl_us: int) -> Command[bool]:
-        return self._command(RENEW, ask, (self.now_us, "", ask.token, ttl_us), bool)
-
-    def _command(
-        self, script: Script, ask: Ask, words: tuple[Argument, ...], parse: Any, wakes: tuple[str, ...] = ()
-    ) -> Command[Any]:
-        return Command(words, parse, ask.wanted.keys, script, "locks", self._patience_us, False, wakes)
+        words = (self.now_us, "", ask.token, ttl_us)
+        return Command(words, bool, ask.wanted.keys, RENEW, "locks", self._patience_us)
 
 
 def granted(ask: Ask, message: bytes) -> Granted | None:
@@ -99,7 +98,9 @@ def granted(ask: Ask, message: bytes) -> Granted | None:
     return Granted(fence, now_us, bool(over), ttl_us)
 
 
-def _answer(reply: list[int]) -> Answer:
+def _answer(reply: int | list[int]) -> Answer:
+    if isinstance(reply, int):  # as nearly always, see ``acquire.lua``
+        return Granted(reply, reply, False)
     kind, number, now_us, more = reply
     if kind == 1:
         return Granted(number, now_us, more == 1)

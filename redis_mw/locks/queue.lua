@@ -1,27 +1,10 @@
--- What the other scripts share: who holds a lock, who waits for it, and how it goes from one to the next.
--- This file stands before theirs. A lock is called by what its three keys have in common, `<prefix>:k1:{<name>}:`, and
---   h  a sorted set of the tokens that hold it, by the end of their lease in us: `x` (exclusive) or `s` (shared), the
---      channel on which whoever it is listens while he waits, `.`, a number of his own. Who is over stays for a while,
---      so that whoever comes next knows that he takes over
---   q  a sorted set of those who wait, by their arrival in us: entries `token|wait in us|ttl in us|names`, the names as
---      they stand in the keys and parted by commas, none where it is only this one. An entry ends by itself
---   f  the last fencing token
--- KEYS     the h of every lock. Keys of the same name, and of the names in an entry, are derived from it: one server
--- ARGV     1 now in us ('' asks the server's clock), 2 an entry, 3 its token
--- Numbers go whole into commands (17 digits); only Lua's own printing would round them.
+-- Who holds a lock, who waits for it, and how it goes from one to the next; `now.lua` stands before this.
+-- Made only where it is needed: most locks are free, and to make this takes longer than to take one. So a script has it
+-- behind what is nearly always enough.
 local GRANT = 1000000       -- us: how long a lock waits for somebody who was not there to hear that it is his
-local LINGER = 60000        -- ms
-local FENCE = 86400000      -- ms that a fence is remembered after its last use, see draw
-local call, pcall, ceil, max, min = redis.call, redis.pcall, math.ceil, math.max, math.min
 
-local now = tonumber(ARGV[1])
-if not now then
-  local time = call('TIME')
-  now = time[1] * 1000000 + time[2]
-end
-
--- Made only where it is needed: most locks are free, and to make this takes longer than to take one.
 local function queue()
+  local pcall, ceil, max, min = redis.pcall, math.ceil, math.max, math.min
   local mine = {}
   for i, key in ipairs(KEYS) do mine[i] = string.sub(key, 1, -2) end
 

@@ -1,7 +1,20 @@
 -- Give locks back and hand each to whoever is next. Harmless when sent again, or where nothing was held.
--- KEYS, ARGV 1 to 3  see queue.lua; ARGV 2 is '' for one who cannot be waiting
+-- KEYS, ARGV 1 to 3  see now.lua; ARGV 2 is '' for one who cannot be waiting
 -- Reply    1 all of them were yours, 0 they were not, or not any more
-local entry, token, yours, over, waits, known = ARGV[2], ARGV[3], 1, false, false, {}
+--include now
+local entry, token = ARGV[2], ARGV[3]
+
+-- As nearly always: one lock that is yours and nobody waits for.
+if entry == '' and not KEYS[2] then
+  local ends = call('ZSCORE', KEYS[1], token)
+  if ends and call('EXISTS', string.sub(KEYS[1], 1, -2) .. 'q') == 0 then
+    call('ZREM', KEYS[1], token)
+    return tonumber(ends) > now and 1 or 0
+  end
+end
+
+--include queue
+local yours, over, waits, known = 1, false, false, {}
 for i, key in ipairs(KEYS) do
   local queued = string.sub(key, 1, -2) .. 'q'
   local ends = tonumber(call('ZSCORE', key, token))
@@ -12,7 +25,7 @@ for i, key in ipairs(KEYS) do
   if entry ~= '' then
     local since = call('ZSCORE', queued, entry)
     if since then
-      known[i] = max(known[i], since + tonumber(string.match(entry, '^[^|]+|(%d+)')))
+      known[i] = math.max(known[i], since + tonumber(string.match(entry, '^[^|]+|(%d+)')))
       call('ZREM', queued, entry)
     end
   end

@@ -44,9 +44,9 @@ class Memory:
             channel = f"{self._own}-{next(self._channels):x}"
         return f"{channel}.{next(self._ids):x}"
 
-    def done(self, id: str) -> None:
+    def done(self, ask: Ask) -> None:
         """The attempt is over, so another one may use its channel."""
-        self._free.append(id.rpartition(".")[0])
+        self._free.append(ask.token[1:].rpartition(".")[0])
 
     def keep(self, channel: str) -> None:
         """Somebody waited there. Those used most are used by the next: the first free one is the last that was."""
@@ -70,6 +70,7 @@ class Room:
     ) -> None:
         self.commands = Commands(settings.prefix, microseconds(locks.patience), locks.queue)
         self.events = events
+        self._listened = bool(events)
         self.clock = clock
         self.open_in_outage = locks.on_outage == "open"
         self.ttl = locks.ttl
@@ -99,10 +100,12 @@ class Room:
 
     def done(self, ask: Ask) -> None:
         """It is held, or given up: once for each attempt."""
-        self.memory.done(ask.token[1:])
+        self.memory.done(ask)
 
     def hold(self, ask: Ask, grant: Granted, since: float) -> Hold:
-        """What was granted, at ``since`` or later by our clock."""
+        """What was granted, at ``since`` or later by our clock; told of if somebody was put out."""
+        if grant.over:
+            self.tell("lock.taken_over", ask)
         until = since + ask.wanted.max_hold_us / 1e6
         return Hold(ask, grant.fence, since + (grant.ttl_us or ask.wanted.ttl_us) / 1e6, until, self.clock)
 
@@ -126,7 +129,7 @@ class Room:
 
     def tell(self, name: Any, ask: Ask, *, outcome: str = "", seconds: float = 0.0) -> None:
         """An event; it says how many locks, and not which."""
-        if self.events:
+        if self._listened:
             shared, locks = ask.wanted.shared, len(ask.wanted.names)
             self.events.emit(name, outcome=outcome, seconds=seconds, shared=shared, locks=locks)
 
