@@ -11,7 +11,6 @@ from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from redis_mw.flows import Flow
-from redis_mw.layer.exchange import Exchange
 from redis_mw_django.arrival import Arrival
 
 NOT_LET_PASS = (401, 403)
@@ -44,45 +43,28 @@ def _is_turned_away(arrival: Arrival, response: HttpResponseBase) -> bool:
     return is_of_view and not arrival.reached and response.status_code in NOT_LET_PASS
 
 
-class Recording:
-    """Takes the parts of a stream. ``add`` says when it is over: all is there, or it is too large to be kept."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        assert exchange.attempt is not None
-        self._recorder = exchange.attempt.recorder()
-        length = next((value for name, value in exchange.headers if name.lower() == "content-length"), "")
-        self._left = int(length) if length.isdecimal() else None
-
-    def add(self, part: bytes) -> bool:
-        """The next part; True if the response must be stored before it is sent."""
-        self._recorder.add(part)
-        if self._left is not None:
-            self._left -= len(part)
-        return self._recorder.is_over or (self._left is not None and self._left <= 0)
-
-    @property
-    def body(self) -> bytes | None:
-        """What was recorded, None if it was too large."""
-        return self._recorder.body
-
-
 def _watch(arrival: Arrival, response: StreamingHttpResponse) -> None:
     application, exchange = arrival.application, arrival.exchange
-    body, recording = response.streaming_content, Recording(exchange)
+    assert exchange.attempt is not None
+    body, recorder = response.streaming_content, exchange.attempt.recorder(exchange.headers)
+
+    def over(part: bytes) -> bool:
+        recorder.add(part)
+        return application.layer.records(exchange) and recorder.is_over
 
     def complete() -> Flow[None]:
-        return application.layer.complete(exchange, recording.body)  # only the first call does anything
+        return application.layer.complete(exchange, recorder.body)  # only the first call does anything
 
     async def passed_async(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for part in parts:
-            if application.layer.records(exchange) and recording.add(part):
+            if over(part):
                 await application.arun(complete())
             yield part
         await application.arun(complete())
 
     def passed(parts: Iterator[bytes]) -> Iterator[bytes]:
         for part in parts:
-            if application.layer.records(exchange) and recording.add(part):
+            if over(part):
                 application.run(complete())
             yield part
         application.run(complete())

@@ -11,16 +11,14 @@ from redis_mw.layer.exchange import Exchange
 class Recording:
     """The parts of a response's body, which ``complete`` is given once they are over, or too large (None).
 
-    They are over with the last one, or with the last byte that was announced: a client that has those may think that
-    all is done.
+    They are over with the last one, or with the last byte that was announced.
     """
 
     def __init__(self, exchange: Exchange, response: Response, complete: Callable[[bytes | None], object]) -> None:
         assert exchange.attempt is not None
         self._body: Any = response.response
         self._parts = response.iter_encoded()
-        self._left: int | None = response.content_length
-        self._recorder = exchange.attempt.recorder()
+        self._recorder = exchange.attempt.recorder(exchange.headers)
         self._complete = complete
         self._exchange: Exchange | None = exchange
 
@@ -40,8 +38,7 @@ class Recording:
         if self._exchange is None or not part:
             return
         self._recorder.add(part)
-        self._left = self._left - len(part) if self._left is not None else None
-        if self._recorder.is_over or (self._left is not None and self._left <= 0):
+        if self._recorder.is_over:
             self._end()
         else:
             self._exchange.started = True  # the head is sent with the first part

@@ -12,10 +12,10 @@ from starlette.types import Message, Send
 
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.http.cookies import SetCookie
+from redis_mw.idempotency.response import Recorder
 from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw_starlette.keeper import Keeper
-from redis_mw_starlette.recording import Recording
 
 Header: TypeAlias = tuple[bytes, bytes]
 
@@ -58,7 +58,7 @@ class Response(_Answer):
         super().__init__(driver, layer, exchange, send)
         self._save_on_5xx = save_on_5xx
         self._start: Message | None = None
-        self._recording: Recording | None = None
+        self._recorder: Recorder | None = None
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self.started:
@@ -68,10 +68,16 @@ class Response(_Answer):
             raise self.failure
         if self._start is not None:
             await self._begin(message)
-        if self._recording is not None and self._recording.add(message):
-            recording, self._recording = self._recording, None
-            await self._driver.run(self._layer.complete(self._exchange, recording.body))
+        if self._recorder is not None and message["type"] == "http.response.body":
+            await self._record(self._recorder, message)
         await self._send(message)
+
+    async def _record(self, recorder: Recorder, message: Message) -> None:
+        """Keep a part of the body; the last one is sent when all is stored."""
+        recorder.add(bytes(message.get("body", b"")))
+        if recorder.is_over or not message.get("more_body", False):
+            self._recorder = None
+            await self._driver.run(self._layer.complete(self._exchange, recorder.body))
 
     async def finish(self) -> None:
         """The application has returned; what it left behind is sent, or why it could not be is raised."""
@@ -88,11 +94,12 @@ class Response(_Answer):
         keeper, whole = self.keeper, None
         cookie, vary = None, False
         self._note(start["status"], start.get("headers", ()))
-        if self._layer.records(self._exchange):
+        attempt = self._exchange.attempt
+        if attempt is not None and self._layer.records(self._exchange):
             if first["type"] == "http.response.body" and not first.get("more_body", False):
                 whole = bytes(first.get("body", b""))
             else:
-                self._recording = Recording(self._exchange)
+                self._recorder = attempt.recorder(self._exchange.headers)
         if keeper is not None:
             try:
                 failed = start["status"] >= 500 and not self._save_on_5xx

@@ -122,9 +122,9 @@ class Attempt:
         """Whether the application may run, or does, and its response is to be completed."""
         return (isinstance(self.outcome, First) or self.degraded) and not (self._unkept or self._ended)
 
-    def recorder(self) -> Recorder:
-        """Takes the body of the response, for ``complete``; once it ``is_over``, that may be called at once."""
-        return Recorder(self.room.max_response)
+    def recorder(self, headers: Iterable[tuple[str, str]]) -> Recorder:
+        """Takes the body of the response, for ``complete``; once it ``is_over``, that is to be called at once."""
+        return Recorder(self.room.max_response, headers)
 
     def complete(self, status: int, headers: Iterable[tuple[str, str]], body: bytes | None) -> Flow[None]:
         """Store the response, or forget the claim if one of this status is not stored. Once; later calls do nothing.

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from redis_mw.http.hops import end_to_end
+
 VERSION = b"\x01"
 """The first byte of what is stored; another one is not ours to read."""
 
@@ -16,9 +18,6 @@ TRANSIENT = frozenset({408, 409, 425, 429})
 
 NEVER = frozenset(
     {
-        # Belong to one connection (RFC 9110 section 7.6.1, and what RFC 9112 and proxies add).
-        *("connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"),
-        *("proxy-authenticate", "proxy-authentication-info"),
         # Belong to one delivery: whoever sends the replay says these anew.
         *("date", "content-length", "idempotency-replayed"),
         # Would hand a session, or its end, to whoever asks later.
@@ -50,21 +49,14 @@ def is_stored(status: int, *, store_5xx: bool) -> bool:
 
 
 def stored_fields(status: int, headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The fields of a response that are kept, in their order."""
-    fields = tuple(headers)
-    listed = {
-        option.strip(" \t").lower()
-        for name, value in fields
-        if name.lower() == "connection"
-        for option in value.split(",")
-    }
-    return tuple(field for field in fields if _kept(field[0].lower(), status, listed))
+    """The fields of a response that are kept, in their order; those of one connection are not."""
+    return tuple(field for field in end_to_end(headers) if _kept(field[0].lower(), status))
 
 
-def _kept(name: str, status: int, listed: set[str]) -> bool:
+def _kept(name: str, status: int) -> bool:
     if name == "retry-after":
         return status in RETRY_AFTER or 300 <= status < 400
-    return name not in NEVER and name not in listed and not name.startswith(LIMITS)
+    return name not in NEVER and not name.startswith(LIMITS)
 
 
 def stored(status: int, headers: Iterable[tuple[str, str]], body: bytes | None) -> Stored:
@@ -105,26 +97,37 @@ def _text(data: bytes) -> str:
 
 
 class Recorder:
-    """The body of a response on its way, up to so many bytes; what is larger is not kept."""
+    """The body of a response on its way, up to so many bytes; what is larger is not kept.
 
-    def __init__(self, most: int) -> None:
-        self._left = most
+    It ``is_over`` when it is too large, or with the last byte that the ``headers`` announce: a client that has those
+    may think that all is done, so it is to be stored before they are sent.
+    """
+
+    def __init__(self, most: int, headers: Iterable[tuple[str, str]] = ()) -> None:
+        lengths = [value for name, value in headers if name.lower() == "content-length"]
+        self._announced = int(lengths[0]) if len(lengths) == 1 and _is_length(lengths[0]) else None
+        self._most = most
+        self._size = 0
         self._chunks: list[bytes] = []
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the body is too large to be kept, so that nothing more need be added."""
-        return self._left < 0
 
     def add(self, chunk: bytes) -> None:
         """The next part of the body."""
-        self._left -= len(chunk)
-        if self._left < 0:
+        self._size += len(chunk)
+        if self._size > self._most:
             self._chunks.clear()
         else:
             self._chunks.append(chunk)
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing more need be added."""
+        return self._size > self._most or (self._announced is not None and self._size >= self._announced)
+
+    @property
     def body(self) -> bytes | None:
-        """The whole body, None if it was too large."""
-        return None if self._left < 0 else b"".join(self._chunks)
+        """What was added, None if it was too large."""
+        return None if self._size > self._most else b"".join(self._chunks)
+
+
+def _is_length(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 20

@@ -183,7 +183,7 @@ def test_a_body_that_is_not_kept_is_never_run_for_again(
 ) -> None:
     room = make_room(max_response=10)
     first, again = attempt(in_room=room), attempt(in_room=room)
-    assert first.recorder().body == b""
+    assert first.recorder(()).body == b""
     run(first.ask())
     run(first.complete(201, HEADERS, body))
     run(again.ask())

@@ -86,3 +86,27 @@ def test_a_body_is_kept_whole_or_not_at_all(chunks: list[bytes], most: int) -> N
     body = b"".join(chunks)
     assert recorder.is_over is (len(body) > most)
     assert recorder.body == (None if recorder.is_over else body)
+
+
+@pytest.mark.parametrize(
+    ("headers", "over_at"),
+    [
+        ([("Content-Length", "4")], 4),
+        ([("content-length", "0")], 0),
+        ([("Content-Length", "4"), ("Content-Length", "5")], None),
+        ([("Content-Length", "4, 4")], None),
+        ([("Content-Length", "\u0664")], None),
+        ([("Content-Length", "9" * 400)], None),
+        ([], None),
+    ],
+)
+def test_a_body_is_over_with_the_last_byte_that_was_announced(
+    headers: list[tuple[str, str]], over_at: int | None
+) -> None:
+    recorder = Recorder(100, headers)
+    seen = [recorder.is_over]
+    for _ in range(6):
+        recorder.add(b"x")
+        seen.append(recorder.is_over)
+    assert seen == [over_at is not None and size >= over_at for size in range(7)]
+    assert recorder.body == b"x" * 6

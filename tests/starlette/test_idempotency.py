@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from asgi_site import Site, open_site
 from by_hand import soon
 from fastapi import FastAPI, Form, UploadFile
 from redis import Redis
@@ -24,9 +25,8 @@ from starlette.responses import (
 )
 from starlette.routing import Route
 
-from redis_mw import AsyncRedisMW, Event, Idempotency, Idempotent, Limit, Lock, Rule, Settings, idempotent, replace
+from redis_mw import Event, Idempotency, Idempotent, Limit, Lock, Rule, Settings, idempotent, replace
 from redis_mw.testing import count_round_trips, outage
-from redis_mw_starlette import RedisMiddleware
 
 Serve = Callable[..., Any]
 KEY = {"Idempotency-Key": '"8e03978e-40d5-43e8-bc93-6894a57f9324"'}
@@ -34,17 +34,15 @@ PAY = Rule("/pay", idempotency=Idempotent())
 SECRET = "a secret of thirty-two characters or more"
 
 
-class Site:
-    """An application that is asked on one event loop, by as many as like."""
+class Shop:
+    """A site that is asked for ``/pay`` with the key "k", unless told otherwise."""
 
-    def __init__(self, app: Any, mw: AsyncRedisMW) -> None:
-        self.app = app
-        self.mw = mw
-        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://site")
+    def __init__(self, site: Site) -> None:
+        self.app, self.mw, self.http = site.app, site.mw, site.http
+        self._site = site
 
     async def post(self, path: str = "/pay", key: str | None = "k", **given: Any) -> httpx2.Response:
-        fields = {"Idempotency-Key": key} if key is not None else {}
-        return await self.http.post(path, **{**given, "headers": {**fields, **given.get("headers", {})}})
+        return await self._site.post(path, key, **given)
 
 
 @pytest.fixture
@@ -66,13 +64,8 @@ def site(redis_mw_settings: Settings, heard: list[Event]) -> Serve:
             on_event=[heard.append],
         )
         routes = [view if isinstance(view, Route) else Route("/pay", view, methods=["POST"]) for view in views]
-        async with AsyncRedisMW(settings) as mw:
-            inner = app if app is not None else Starlette(routes=routes)
-            inner.add_middleware(RedisMiddleware, mw=mw)
-            site = Site(inner, mw)
-            # Nothing here takes as long: only a broken test would wait for ever.
-            async with asyncio.timeout(60), site.http:
-                yield site
+        async with open_site(app or Starlette(routes=routes), settings) as site:
+            yield Shop(site)
 
     return serve
 
@@ -312,7 +305,7 @@ async def test_an_exception_gives_the_key_back(site: Serve) -> None:
         assert (await shop.post()).text == "yes"
 
 
-async def settled(shop: Site) -> None:
+async def settled(shop: Shop) -> None:
     """Wait until no claim is under way: it is given back after the response."""
     with Redis.from_url(str(shop.mw.settings.url)) as redis:
         keys = f"{shop.mw.settings.prefix}:i1:*"
@@ -414,7 +407,7 @@ async def test_whoever_has_all_bytes_finds_the_key_completed(site: Serve, announ
     assert {"again": "true"} in seen
 
 
-async def asked(shop: Site, send: Any) -> None:
+async def asked(shop: Shop, send: Any) -> None:
     """One request, as a server hands it to an application; its client stays."""
     waiting = [{"type": "http.request", "body": b"", "more_body": False}]
 

@@ -3,12 +3,11 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from uuid import UUID
 
-import httpx2
 import pytest
+from asgi_site import open_site
 from by_hand import soon, until
 from fastapi import APIRouter, FastAPI, Path
 from redis import Redis
@@ -22,7 +21,6 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket
 
 from redis_mw import (
-    AsyncRedisMW,
     Event,
     LeaseLost,
     Limit,
@@ -43,21 +41,6 @@ from redis_mw_starlette import RedisMiddleware
 Serve = Callable[..., Any]
 
 
-class Site:
-    """An application that is asked on one event loop, by as many as like."""
-
-    def __init__(self, app: Any, mw: AsyncRedisMW) -> None:
-        self.app = app
-        self.mw = mw
-        self.http = httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://site")
-
-    async def post(self, path: str, **given: Any) -> httpx2.Response:
-        return await self.http.post(path, **given)
-
-    async def get(self, path: str, **given: Any) -> httpx2.Response:
-        return await self.http.get(path, **given)
-
-
 @pytest.fixture
 def heard() -> list[Event]:
     return []
@@ -67,18 +50,11 @@ def heard() -> list[Event]:
 def site(redis_mw_settings: Settings, heard: list[Event]) -> Serve:
     """``async with site(*routes, rules=..., **of Locks)``: a site whose background work is over when it is left."""
 
-    @asynccontextmanager
-    async def serve(*routes: Any, rules: Any = (), app: Any = None, on_refuse: Any = None, **locks: Any) -> Any:
+    def serve(*routes: Any, rules: Any = (), app: Any = None, on_refuse: Any = None, **locks: Any) -> Any:
         settings = replace(
             redis_mw_settings, rules=list(rules), locks=Locks(**{"patience": 10, **locks}), on_event=[heard.append]
         )
-        async with AsyncRedisMW(settings) as mw:
-            inner = app if app is not None else Starlette(routes=list(routes))
-            inner.add_middleware(RedisMiddleware, mw=mw, on_refuse=on_refuse)
-            site = Site(inner, mw)
-            # Nothing here takes as long: only a broken test would wait for ever.
-            async with asyncio.timeout(60), site.http:
-                yield site
+        return open_site(app or Starlette(routes=list(routes)), settings, on_refuse=on_refuse)
 
     return serve
 
