@@ -25,6 +25,7 @@ from redis_mw.errors import (
     SessionTooLarge,
     SessionUnavailable,
     SettingsError,
+    ValueTooLarge,
 )
 from redis_mw.events import Event
 from redis_mw.faces.aio import AsyncRedisMW
@@ -93,6 +94,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Strikes",
+    "ValueTooLarge",
     "Verdict",
     "current",
     "idempotent",
