@@ -93,6 +93,6 @@ def inflated(data: bytes, length: int) -> bytes:
         body = inflating.decompress(data, length + 1)
     except zlib.error as problem:
         raise Damaged(str(problem)) from None
-    if not inflating.eof or inflating.unused_data:
+    if not inflating.eof or inflating.unused_data or len(body) != length:
         raise Damaged("of another length")
     return body
