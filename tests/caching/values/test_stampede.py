@@ -43,7 +43,9 @@ def test_a_hundred_at_once_are_one_load(client: Any, kept: Any, make_load: Any) 
         values = [each.result(FOR_EVER) for each in asking]
     assert load.calls == 1 and values == [[1, 2]] * 100
     assert len({id(value) for value in values}) == 100, "nobody shares an object"
-    assert trips.total <= 101 and trips.commands.count("EVALSHA") == trips.total
+    # A look each, the store; and a thread may be told that another one is at it before that one could say so here:
+    # it then looks twice more.
+    assert trips.total <= 103 and trips.commands.count("EVALSHA") == trips.total
 
 
 def test_those_who_come_while_it_is_made_ask_redis_nothing(client: Any, kept: Any, make_load: Any) -> None:
@@ -295,8 +297,8 @@ def test_a_hundred_over_four_processes_are_one_load(spawn: Any, kept: Any, colou
     said = [json.loads(process.stdout.readline()) for process in processes]
     assert sum(each["loads"] for each in said) == 1
     assert len({value for each in said for value in each["values"]}) == 1
-    # Each of those who ask at the same time looks once; for all of them one waits, and looks twice more.
-    assert all(each["commands"] <= 25 + 2 for each in said)
+    # Each of those who ask at the same time looks once; for all of them one waits, and looks twice more. One stores.
+    assert all(each["commands"] <= 25 + 3 for each in said)
 
 
 @pytest.mark.parametrize("colour", ["aio", "sync"])
