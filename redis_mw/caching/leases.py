@@ -8,7 +8,7 @@ drops the lease: its owner then stores nothing, for what it made may be of befor
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,6 +22,8 @@ RELEASE = script(HERE, "release")
 TICK_S = 1 / 3
 """A third of the shortest lease, which lasts a second."""
 AT_ONCE = 512
+LONGEST_S = 600.0
+"""How long one is renewed at most: what nobody gave back (a bug) must not keep others away for ever."""
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
@@ -31,6 +33,14 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     owner: str
     lease_us: int
     versions: tuple[bytes, ...] = ()
+
+
+class _Held(NamedTuple):
+    """A claim, since when, and when it was last known to be good; by a monotonic clock."""
+
+    claim: Claim
+    since: float
+    renewed: float
 
 
 class LeaseCommands:
@@ -65,7 +75,7 @@ class Leases:
     def __init__(self, commands: LeaseCommands, clock: Callable[[], float] = time.monotonic) -> None:
         self._commands = commands
         self._clock = clock
-        self._held: dict[str, tuple[Claim, float]] = {}
+        self._held: dict[str, _Held] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -74,7 +84,8 @@ class Leases:
     def hold(self, claim: Claim) -> None:
         """Have it renewed from now on."""
         with self._lock:
-            self._held[claim.owner] = claim, self._clock()
+            now = self._clock()
+            self._held[claim.owner] = _Held(claim, now, now)
 
     def drop(self, claim: Claim) -> None:
         """Have it renewed no more."""
@@ -98,10 +109,16 @@ class Leases:
     def _due(self) -> list[tuple[str, Claim]]:
         with self._lock:
             now = self._clock()
-            due = [claim for claim, at in self._held.values() if now - at >= claim.lease_us / 3e6 - TICK_S / 2]
+            self._held = {owner: held for owner, held in self._held.items() if now - held.since < LONGEST_S}
+            due = [
+                held.claim
+                for held in self._held.values()
+                if now - held.renewed >= held.claim.lease_us / 3e6 - TICK_S / 2
+            ]
         return [(key, claim) for claim in due for key in claim.keys]
 
     def _note(self, claim: Claim) -> None:
         with self._lock:
-            if claim.owner in self._held:
-                self._held[claim.owner] = claim, self._clock()
+            held = self._held.get(claim.owner)
+            if held is not None:
+                self._held[claim.owner] = held._replace(renewed=self._clock())

@@ -8,72 +8,32 @@ miss. Lifetimes are shortened by up to ``jitter`` of them, that of the settings 
 that not all ends at once. ``hot`` is under how many keys a value lives that is read more than one server can bear.
 """
 
-import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
-from redis_mw.caching.lifetimes import Lifetime, lifetime
 from redis_mw.caching.room import Room
 from redis_mw.caching.tags import names_of
-from redis_mw.caching.values.ask import Ask, counted, getting, making, packed
+from redis_mw.caching.values.ask import counted, getting
+from redis_mw.caching.values.asking import Asking, values
 from redis_mw.caching.values.commands import named
-from redis_mw.caching.values.look import Found, peek
-from redis_mw.caching.values.write import Piece, drop, drop_tags, piece, put
+from redis_mw.caching.values.look import peek
+from redis_mw.caching.values.write import Piece, drop, drop_tags, put
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.faces.attending import attend_cache
 from redis_mw.faces.making import AsyncLoad, AsyncMaking, Load, SyncMaking
-from redis_mw.faces.memoized import Calls, KeyOf, TagsOf
+from redis_mw.faces.memoized import AsyncMemoize, KeyOf, Memoized, TagsOf, async_memoizing, memoizing
 from redis_mw.flows import together
 from redis_mw.settings import Duration
 
+P = ParamSpec("P")
+R = TypeVar("R")
 V = TypeVar("V")
-F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _Asks:
-    """What is asked for, checked and completed by the settings."""
-
-    def __init__(self, room: Room) -> None:
-        self.room = room
-
-    def ask(
-        self,
-        key: str,
-        type: Any,
-        ttl: Duration,
-        tags: Sequence[str],
-        negative: Duration,
-        stale: Duration,
-        early: bool,
-        jitter: float | None,
-        hot: int,
-    ) -> Ask:
-        """A question for a value that is made if it is not there."""
-        own = self.room.jitter if jitter is None else jitter
-        return making(key, type, ttl, tags=tags, negative=negative, stale=stale, early=early, jitter=own, copies=hot)
-
-    def asks(self, keys: Iterable[str], type: Any) -> list[Ask]:
-        """Questions for what is there, each once."""
-        return [getting(key, type) for key in dict.fromkeys(keys)]
-
-    def piece(self, key: str, value: Any, ttl: Duration | None, tags: Sequence[str], hot: int) -> Piece:
-        """What is to be stored of a value."""
-        name, kept = named(key), self._kept(ttl)
-        return piece(self.room, key, name, packed(value), kept, names_of(tags), counted(hot))
-
-    def _kept(self, ttl: Duration | None) -> Lifetime:
-        return lifetime(ttl).shortened(self.room.jitter, self.room.luck())
-
-
-def values(asks: Sequence[Ask], founds: Sequence[Found]) -> dict[str, Any]:
-    """What was found, by its key."""
-    found = zip(asks, founds, strict=True)
-    return {ask.key: each.value for ask, each in found if each.packed is not None}
-
-
-class SyncCache(_Asks):
+class SyncCache(Asking):
     """Values kept for code that runs in threads."""
 
     def __init__(self, driver: SyncDriver, room: Room) -> None:
@@ -162,32 +122,27 @@ class SyncCache(_Asks):
         return stored
 
     def memoize(
-        self, *, ttl: Duration, key: KeyOf = None, tags: TagsOf = (), type: Any = Any, **how: Any
-    ) -> Callable[[F], F]:
-        """Have a function's results kept, as by ``get_or_set`` (which see for more to say by name).
+        self,
+        *,
+        ttl: Duration,
+        key: KeyOf = None,
+        tags: TagsOf = (),
+        type: Any = Any,
+        negative: Duration = 10,
+        stale: Duration = 0,
+        early: bool = True,
+        jitter: float | None = None,
+        hot: int = 1,
+    ) -> Callable[[Callable[P, R]], Memoized[P, R]]:
+        """Have a function's results kept, as by ``get_or_set``.
 
         ``key`` and ``tags`` may be templates over its parameters (``"user:{id}"``), or be called with its arguments;
         without a ``key`` it is the function's name and arguments. ``function.cache_drop(*args)`` forgets a result.
         """
-
-        def decorate(function: Callable[..., Any]) -> Any:
-            if inspect.iscoroutinefunction(function):
-                raise TypeError("a coroutine function is memoized by AsyncRedisMW")
-            calls = Calls(function, key, tags)
-
-            @functools.wraps(function)
-            def memoized(*args: Any, **kwargs: Any) -> Any:
-                load = functools.partial(function, *args, **kwargs)
-                tagged = calls.tags(args, kwargs)
-                return self.get_or_set(calls.key(args, kwargs), load, ttl=ttl, tags=tagged, type=type, **how)
-
-            def cache_drop(*args: Any, **kwargs: Any) -> bool:
-                return self.delete(calls.key(args, kwargs), hot=how.get("hot", 1))
-
-            memoized.cache_drop = cache_drop  # type: ignore[attr-defined]
-            return memoized
-
-        return decorate
+        asked = partial(
+            self.get_or_set, ttl=ttl, type=type, negative=negative, stale=stale, early=early, jitter=jitter, hot=hot
+        )
+        return memoizing(asked, partial(self.delete, hot=hot), key, tags)
 
     def drop_tag(self, *tags: str, soft: bool = False) -> bool:
         """Forget whatever hangs on these tags, or with ``soft`` have it made anew when it is next asked for.
@@ -211,7 +166,7 @@ class SyncCache(_Asks):
         return stored
 
 
-class AsyncCache(_Asks):
+class AsyncCache(Asking):
     """Values kept for code that runs on an event loop; the same names, awaited."""
 
     def __init__(self, driver: AsyncDriver, room: Room) -> None:
@@ -302,30 +257,27 @@ class AsyncCache(_Asks):
         return stored
 
     def memoize(
-        self, *, ttl: Duration, key: KeyOf = None, tags: TagsOf = (), type: Any = Any, **how: Any
-    ) -> Callable[[Callable[..., Any]], Any]:
-        """Have a function's results kept, as by ``get_or_set`` (which see for more to say by name).
+        self,
+        *,
+        ttl: Duration,
+        key: KeyOf = None,
+        tags: TagsOf = (),
+        type: Any = Any,
+        negative: Duration = 10,
+        stale: Duration = 0,
+        early: bool = True,
+        jitter: float | None = None,
+        hot: int = 1,
+    ) -> AsyncMemoize:
+        """Have a function's results kept, as by ``get_or_set``.
 
         ``key`` and ``tags`` may be templates over its parameters (``"user:{id}"``), or be called with its arguments;
         without a ``key`` it is the function's name and arguments. ``function.cache_drop(*args)`` forgets a result.
         """
-
-        def decorate(function: Callable[..., Any]) -> Any:
-            calls = Calls(function, key, tags)
-
-            @functools.wraps(function)
-            async def memoized(*args: Any, **kwargs: Any) -> Any:
-                load = functools.partial(function, *args, **kwargs)
-                tagged = calls.tags(args, kwargs)
-                return await self.get_or_set(calls.key(args, kwargs), load, ttl=ttl, tags=tagged, type=type, **how)
-
-            async def cache_drop(*args: Any, **kwargs: Any) -> bool:
-                return await self.delete(calls.key(args, kwargs), hot=how.get("hot", 1))
-
-            memoized.cache_drop = cache_drop  # type: ignore[attr-defined]
-            return memoized
-
-        return decorate
+        asked = partial(
+            self.get_or_set, ttl=ttl, type=type, negative=negative, stale=stale, early=early, jitter=jitter, hot=hot
+        )
+        return async_memoizing(asked, partial(self.delete, hot=hot), key, tags)
 
     async def drop_tag(self, *tags: str, soft: bool = False) -> bool:
         """Forget whatever hangs on these tags, or with ``soft`` have it made anew when it is next asked for.

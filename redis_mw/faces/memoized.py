@@ -1,8 +1,9 @@
-"""What a call of a function is called in the cache: by the function and its arguments, or as the application says."""
+"""Functions whose results are kept, and what their calls are called: by function and arguments, or as is said."""
 
 import inspect
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial, wraps
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
 from redis_mw.caching.values.plain import encode
 from redis_mw.errors import CannotEncode
@@ -10,6 +11,89 @@ from redis_mw.keys import digest
 
 KeyOf: TypeAlias = str | Callable[..., str] | None
 TagsOf: TypeAlias = Sequence[str] | Callable[..., Sequence[str]]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Memoized(Protocol[P, R_co]):
+    """A function whose results are kept; ``cache_drop`` forgets that of a call, as ``delete`` does."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co: ...
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any: ...
+
+    def cache_drop(self, *args: P.args, **kwargs: P.kwargs) -> bool: ...
+
+
+class AsyncMemoized(Protocol[P, R_co]):
+    """The same, awaited."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]: ...
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any: ...
+
+    def cache_drop(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, bool]: ...
+
+
+class AsyncMemoize(Protocol):
+    """A decorator of coroutine functions, and of plain ones, which are awaited then too."""
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[R]], /) -> AsyncMemoized[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> AsyncMemoized[P, R]: ...
+
+
+def memoizing(
+    get: Callable[..., Any], delete: Callable[[str], bool], key: KeyOf, tags: TagsOf
+) -> Callable[[Callable[P, R]], Memoized[P, R]]:
+    """A decorator of functions that run in threads; ``get`` is ``get_or_set`` with all but the call."""
+
+    def decorate(function: Callable[P, R]) -> Memoized[P, R]:
+        if inspect.iscoroutinefunction(function):
+            raise TypeError("a coroutine function is memoized by AsyncRedisMW")
+        calls = Calls(function, key, tags)
+
+        @wraps(function)
+        def memoized(*args: P.args, **kwargs: P.kwargs) -> Any:
+            load = partial(function, *args, **kwargs)
+            return get(calls.key(args, kwargs), load, tags=calls.tags(args, kwargs))
+
+        def cache_drop(*args: P.args, **kwargs: P.kwargs) -> bool:
+            return delete(calls.key(args, kwargs))
+
+        made: Memoized[P, R] = _with(memoized, cache_drop)
+        return made
+
+    return decorate
+
+
+def async_memoizing(
+    get: Callable[..., Awaitable[Any]], delete: Callable[[str], Awaitable[bool]], key: KeyOf, tags: TagsOf
+) -> AsyncMemoize:
+    """The same for functions that are awaited."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        calls = Calls(function, key, tags)
+
+        @wraps(function)
+        async def memoized(*args: Any, **kwargs: Any) -> Any:
+            load = partial(function, *args, **kwargs)
+            return await get(calls.key(args, kwargs), load, tags=calls.tags(args, kwargs))
+
+        async def cache_drop(*args: Any, **kwargs: Any) -> bool:
+            return await delete(calls.key(args, kwargs))
+
+        return _with(memoized, cache_drop)
+
+    return cast(AsyncMemoize, decorate)
+
+
+def _with(memoized: Any, cache_drop: Any) -> Any:
+    memoized.cache_drop = cache_drop
+    return memoized
 
 
 class Calls:

@@ -72,9 +72,11 @@ def test_an_error_of_the_load_reaches_all_who_wait_and_the_next_one_loads(
     for each in asking:
         with pytest.raises(LookupError, match="no row"):
             each.result(FOR_EVER)
-    load.value = "better"
+    # A thread may have been told that another one is at it before that one could say so here: it then tries itself.
+    assert load.calls <= 2
+    load.value, calls = "better", load.calls
     assert client.get_or_set("a", client.loader(load), ttl=60) == "better"
-    assert load.calls == 2
+    assert load.calls == calls + 1
 
 
 def test_a_load_that_takes_too_long_is_joined_by_another_one_up_to_the_cap(
