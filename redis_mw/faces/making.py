@@ -3,6 +3,9 @@
 A flow never spans a call into the application. So one flow looks, and takes the lease where nothing is found; the
 application's code makes the value; another flow stores it, if nothing was dropped meanwhile. What is made is given to
 everybody as it is stored: a miss and a hit give the same, and no two callers share an object.
+
+Who asks after something was dropped does not get what was made before that. Where another process makes it, those who
+follow get what was there when the one they follow looked: a reply's way earlier than if each had looked.
 """
 
 import asyncio
@@ -12,6 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeAlias
 
 from redis_mw.caching.flights import Flight, Flights
@@ -96,7 +100,7 @@ class SyncMaking:
                 flight.packed = found.packed
                 return found.value
             flights.begin(flight)
-            packed, value, stored = self._make(ask, load, found)
+            packed, value, stored = self._make(ask, load, found, partial(flights.end, flight))
             flight.packed, flight.dropped = packed, stored is False
             return value
         except Exception as error:
@@ -106,8 +110,11 @@ class SyncMaking:
             flights.end(flight)
             flight.ended.set()
 
-    def _make(self, ask: Ask, load: Load, found: Found) -> tuple[Packed, Any, bool | None]:
-        """Make the value and store it; also whether it is stored, None if nobody knows or it is not to be."""
+    def _make(self, ask: Ask, load: Load, found: Found, close: Callable[[], None]) -> tuple[Packed, Any, bool | None]:
+        """Make the value and store it; also whether it is stored, None if nobody knows or it is not to be.
+
+        Before it is stored the flight is closed: who comes later may come after somebody dropped it again.
+        """
         claim, began = found.claim, time.monotonic()
         try:
             packed, value, piece = _piece(self._room, ask, load(), found, began)
@@ -115,6 +122,7 @@ class SyncMaking:
             if claim is not None:
                 self._driver.detach(give_up(self._room, claim), UNDO_S)
             raise
+        close()
         if claim is None:
             return packed, value, None
         if piece is None:
@@ -223,7 +231,7 @@ class AsyncMaking:
                 flight.packed = found.packed
                 return found.value
             flights.begin(flight)
-            packed, value, stored = await self._make(ask, load, found)
+            packed, value, stored = await self._make(ask, load, found, partial(flights.end, flight))
             flight.packed, flight.dropped = packed, stored is False
             return value
         except Exception as error:
@@ -233,8 +241,13 @@ class AsyncMaking:
             flights.end(flight)
             flight.ended.set()
 
-    async def _make(self, ask: Ask, load: AsyncLoad, found: Found) -> tuple[Packed, Any, bool | None]:
-        """Make the value and store it; also whether it is stored, None if nobody knows or it is not to be."""
+    async def _make(
+        self, ask: Ask, load: AsyncLoad, found: Found, close: Callable[[], None]
+    ) -> tuple[Packed, Any, bool | None]:
+        """Make the value and store it; also whether it is stored, None if nobody knows or it is not to be.
+
+        Before it is stored the flight is closed: who comes later may come after somebody dropped it again.
+        """
         claim, began = found.claim, time.monotonic()
         try:
             packed, value, piece = _piece(self._room, ask, await _loaded(load), found, began)
@@ -242,6 +255,7 @@ class AsyncMaking:
             if claim is not None:
                 self._driver.detach(give_up(self._room, claim), UNDO_S)
             raise
+        close()
         if claim is None:
             return packed, value, None
         if piece is None:
