@@ -1,8 +1,8 @@
 """redis-mw: the request layer for Python web applications on Redis.
 
-Sessions, rate limits, locks, idempotency keys, and the ground that response caching will stand on: one core of flows,
-two drivers, three frameworks. Start at ``RedisMW`` and ``Settings``; the integrations are packages of their own
-(``redis_mw_starlette``, ``redis_mw_django``, ``redis_mw_flask``).
+Sessions, rate limits, locks, idempotency keys, a cache of data, and the ground that response caching will stand on: one
+core of flows, two drivers, three frameworks. Start at ``RedisMW`` and ``Settings``; the integrations are packages of
+their own (``redis_mw_starlette``, ``redis_mw_django``, ``redis_mw_flask``).
 """
 
 from redis_mw.errors import (
@@ -25,6 +25,7 @@ from redis_mw.errors import (
     SessionTooLarge,
     SessionUnavailable,
     SettingsError,
+    ValueTooLarge,
 )
 from redis_mw.events import Event
 from redis_mw.faces.aio import AsyncRedisMW
@@ -93,6 +94,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Strikes",
+    "ValueTooLarge",
     "Verdict",
     "current",
     "idempotent",

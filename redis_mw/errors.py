@@ -118,6 +118,19 @@ class CannotEncode(RedisMWError, TypeError):
         super().__init__(f"{path}: a value of type {type} cannot be stored" + (f"; {remedy}" if remedy else ""))
 
 
+class ValueTooLarge(RedisMWError, ValueError):
+    """A value is larger than ``cache.max_value``, so nothing was stored; ``key`` is what it was to be stored under."""
+
+    def __init__(self, key: str, size: int, limit: int) -> None:
+        self.key = key
+        self.size = size
+        self.limit = limit
+        super().__init__(
+            f"the value for {key!r} is too large: {size} bytes, limit {limit}; raise cache.max_value, "
+            "or set cache.chunks=True to have large values stored in chunks"
+        )
+
+
 class Refused(RedisMWError):
     """The layer does not let a request pass: answered with ``status``, and ``Retry-After`` unless that is None.
 

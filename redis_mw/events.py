@@ -1,7 +1,8 @@
 """What redis-mw tells about itself: one frozen event per decision, handed to plain callables.
 
 Nothing is built and nothing costs when nobody listens. An event never carries a key, an id or an address in clear;
-a session appears as the first characters of its hashed id, an idempotency key as those of its record's name.
+a session appears as the first characters of its hashed id, an idempotency key as those of its record's name, a key of
+the cache as those of its hash.
 """
 
 import logging
@@ -19,6 +20,12 @@ EventName: TypeAlias = Literal[
     "session.revoked",
     "session.rejected",
     "session.damaged",
+    "cache.hit",
+    "cache.miss",
+    "cache.stale",
+    "cache.store",
+    "cache.purge",
+    "cache.damaged",
     "limit.allowed",
     "limit.denied",
     "limit.shadow",

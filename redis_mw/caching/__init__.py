@@ -1,1 +1,1 @@
-"""Caching: responses that are shared between requests, and the data under them."""
+"""All of caching: what was made once is not made again while it is fresh, and never twice at the same time."""

@@ -7,6 +7,7 @@ from typing import Self
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.answers import told
+from redis_mw.faces.cache import AsyncCache
 from redis_mw.faces.limits import AsyncLimits
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.locks import AsyncLocks
@@ -52,7 +53,7 @@ class AsyncRedisMW:
 
     @cached_property
     def rooms(self) -> Rooms:
-        """What this face knows of limits and locks. An integration shares its own, so that a process has one memory."""
+        """What this face knows of limits, locks, cache. An integration shares its own: one memory for a process."""
         return self._rooms if self._rooms is not None else rooms_of(self.settings, self.events)
 
     @cached_property
@@ -62,6 +63,14 @@ class AsyncRedisMW:
         if room is None:
             raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
         return AsyncLimits(self.driver, room)
+
+    @cached_property
+    def cache(self) -> AsyncCache:
+        """Values kept by code; raises ``SettingsError`` where the settings turn the cache off."""
+        room = self.rooms.caching
+        if room is None:
+            raise SettingsError([Problem("cache", "is None: the cache is turned off", "leave it out to have it")])
+        return AsyncCache(self.driver, room)
 
     @cached_property
     def locks(self) -> AsyncLocks:
@@ -91,6 +100,8 @@ class AsyncRedisMW:
         """Finish what runs in the background and close every connection; a second call does nothing."""
         if "sync" in self.__dict__:
             self.sync.close()
+        if "cache" in self.__dict__:
+            await self.cache.aclose()
         await self.driver.aclose()
 
     async def __aenter__(self) -> Self:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
+from redis_mw.caching import room as caching
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.layer.exchange import Exchange
@@ -43,6 +44,15 @@ def attend_lock(driver: Driver, room: locks.Room, hold: Hold) -> None:
     pace = None if hold.degraded or hold.released else memory.held.add(hold)
     if pace is not None:
         driver.tend(("locks", pace), partial(room.renewing, pace))
+
+
+def attend_cache(driver: Driver, room: caching.Room) -> None:
+    """Renew leases, if any are held; send invalidations, if any wait. Costs next to nothing where there are none."""
+    memory = room.memory
+    if memory.leases:
+        driver.tend("cache.leases", memory.leases.renewing)
+    if memory.pending:
+        driver.tend("cache.pending", memory.pending.sending)
 
 
 def _nothing() -> None:

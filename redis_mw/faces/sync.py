@@ -7,6 +7,7 @@ from typing import Self
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.answers import told
+from redis_mw.faces.cache import SyncCache
 from redis_mw.faces.limits import SyncLimits
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.locks import SyncLocks
@@ -51,7 +52,7 @@ class RedisMW:
 
     @cached_property
     def rooms(self) -> Rooms:
-        """What this face knows of limits and locks. An integration shares its own, so that a process has one memory."""
+        """What this face knows of limits, locks, cache. An integration shares its own: one memory for a process."""
         return self._rooms if self._rooms is not None else rooms_of(self.settings, self.events)
 
     @cached_property
@@ -61,6 +62,14 @@ class RedisMW:
         if room is None:
             raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
         return SyncLimits(self.driver, room)
+
+    @cached_property
+    def cache(self) -> SyncCache:
+        """Values kept by code; raises ``SettingsError`` where the settings turn the cache off."""
+        room = self.rooms.caching
+        if room is None:
+            raise SettingsError([Problem("cache", "is None: the cache is turned off", "leave it out to have it")])
+        return SyncCache(self.driver, room)
 
     @cached_property
     def locks(self) -> SyncLocks:
@@ -83,6 +92,8 @@ class RedisMW:
 
     def close(self) -> None:
         """Finish what runs in the background and close every connection; a second call does nothing."""
+        if "cache" in self.__dict__:
+            self.cache.close()
         self.driver.close()
 
     def __enter__(self) -> Self:

@@ -52,7 +52,7 @@ class Entries:
         return entry
 
     def _compiled(self, policy: Policy, place: str) -> Entry | None:
-        limits, locks, idempotency = self._rooms
+        limits, locks, idempotency, _ = self._rooms
         match policy:
             case Limit() if limits is not None:
                 return limits.entry(policy, place)

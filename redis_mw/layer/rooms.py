@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from redis_mw.caching.room import Room as CacheRoom
+from redis_mw.caching.room import cache_of
 from redis_mw.events import Events
 from redis_mw.idempotency.room import Room as IdempotencyRoom
 from redis_mw.idempotency.room import idempotency_of
@@ -14,11 +16,12 @@ from redis_mw.settings import Settings
 
 
 class Rooms(NamedTuple):
-    """Limits, locks and idempotency, each None where the settings turn it off."""
+    """Limits, locks, idempotency and caching, each None where the settings turn it off."""
 
     limits: LimitRoom | None = None
     locks: LockRoom | None = None
     idempotency: IdempotencyRoom | None = None
+    caching: CacheRoom | None = None
 
 
 def rooms_of(settings: Settings, events: Events, secret: Secret = "") -> Rooms:
@@ -27,4 +30,5 @@ def rooms_of(settings: Settings, events: Events, secret: Secret = "") -> Rooms:
         limits_of(settings, events, secret),
         locks_of(settings, events),
         idempotency_of(settings, events, secret),
+        cache_of(settings, events),
     )

@@ -1,0 +1,69 @@
+"""The cache of one application: what the settings say, and what this process remembers; made once."""
+
+import itertools
+import os
+import random
+import secrets as randomness
+from collections.abc import Callable
+
+from redis_mw.caching.leases import Leases
+from redis_mw.caching.pending import Pending
+from redis_mw.caching.tags import SEED
+from redis_mw.caching.values.commands import Commands
+from redis_mw.events import EventName, Events
+from redis_mw.settings import Cache, Settings, microseconds, seconds
+
+
+class Memory:
+    """What one process knows; a forked child begins with nothing: what its parent makes is the parent's."""
+
+    def __init__(self, commands: Commands) -> None:
+        self.pid = os.getpid()
+        self.leases = Leases(commands.leases)
+        self.pending = Pending()
+        self._ids = itertools.count()
+        self._own = randomness.token_hex(8)
+
+    def new_owner(self) -> str:
+        """Who makes something; nobody else is called that, here or elsewhere. It is no secret."""
+        return f"{self._own}{next(self._ids):x}"
+
+
+class Room:
+    """The cache, configured. ``luck`` gives random numbers, at least 0 and under 1."""
+
+    def __init__(
+        self, settings: Settings, cache: Cache, events: Events, *, luck: Callable[[], float] = random.random
+    ) -> None:
+        self.commands = Commands(settings.prefix, microseconds(settings.patience))
+        self.events = events
+        self.luck = luck
+        self.jitter = cache.jitter
+        self.wait_s = seconds(cache.wait)
+        self.origin_cap = cache.origin_cap
+        self.compress_from = cache.compress_from
+        self.max_value = cache.max_value
+        self.chunks = cache.chunks
+        self._memory = Memory(self.commands)
+
+    @property
+    def memory(self) -> Memory:
+        """What this process knows."""
+        memory = self._memory
+        if memory.pid != os.getpid():
+            memory = self._memory = Memory(self.commands)
+        return memory
+
+    def seed(self) -> bytes:
+        """Random bytes for the version of a tag."""
+        return randomness.token_bytes(SEED)
+
+    def tell(self, event: EventName, name: str, *, outcome: str = "", seconds: float = 0.0) -> None:
+        """An event; of the key it says the first digits of its hash."""
+        if self.events:
+            self.events.emit(event, outcome=outcome, seconds=seconds, key=name[:12])
+
+
+def cache_of(settings: Settings, events: Events) -> Room | None:
+    """The cache that the settings describe, None where it is turned off."""
+    return None if settings.cache is None else Room(settings, settings.cache, events)

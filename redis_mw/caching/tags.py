@@ -1,0 +1,71 @@
+"""Tags: what is dropped together. A tag has a version, an entry remembers those of its tags, and others are no longer.
+
+==============================  ======================================================================================
+``<prefix>:g1:{<tag>}:v``       a tag's version, a string of two halves of 12 bytes; ``tag`` is a hash of its name
+==============================  ======================================================================================
+
+Each half is a time in microseconds and something random, so none comes twice: a version that the server has evicted
+revives nothing when a new one is drawn. Dropping a tag forgets its version, *hard*, or changes its second half,
+*soft*: what hangs on it is then stale. So it costs the same whatever hangs on it. A version lives longer than what
+hangs on it.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any
+
+from redis_mw.flows import Command
+from redis_mw.keys import key
+from redis_mw.scripts import script
+
+HERE = "redis_mw.caching"
+SOFTEN = script(HERE, "soften")
+
+MOST = 32
+"""Tags of one entry."""
+SEED = 4
+"""Random bytes of one half of a version; the others are the time."""
+
+
+@lru_cache(4096)
+def name_of(text: str) -> str:
+    """How what users name is called in keys: 32 hexadecimal digits."""
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def names_of(tags: Sequence[Any]) -> tuple[str, ...]:
+    """The names of tags, each once; TypeError and ValueError say what is wrong with them."""
+    if isinstance(tags, str):
+        raise TypeError(f"tags are a list of texts: [{tags!r}]")
+    for tag in tags:
+        if not isinstance(tag, str):
+            raise TypeError(f"a tag is a text, not {type(tag).__name__}: write f'product:{{id}}'")
+    names = tuple(dict.fromkeys(map(name_of, tags)))
+    if len(names) > MOST:
+        raise ValueError(f"{len(names)} tags: an entry has {MOST} at most")
+    return names
+
+
+class TagCommands:
+    """Builds the commands that drop tags, for one prefix."""
+
+    def __init__(self, prefix: str, patience_us: int) -> None:
+        self.prefix = f"{prefix}:g1:{{"
+        """What stands before a tag's name in its key."""
+        self._prefix = prefix
+        self._patience_us = patience_us
+        self.now_us: int | str = ""
+
+    def key(self, name: str) -> str:
+        return key(self._prefix, "g1", name, "v")
+
+    def drop(self, name: str) -> Command[bool]:
+        """Nothing that hangs on the tag is used any more."""
+        at = self.key(name)
+        return Command(("UNLINK", at), bool, (at,), role="cache", patience_us=self._patience_us)
+
+    def soften(self, name: str, seed: bytes) -> Command[bool]:
+        """What hangs on the tag is stale."""
+        words: Any = (self.now_us, seed)
+        return Command(words, bool, (self.key(name),), SOFTEN, "cache", self._patience_us)

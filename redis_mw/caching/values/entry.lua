@@ -1,0 +1,56 @@
+-- What the other scripts share: an entry as it is stored, the versions of its tags, its lease. Stands before theirs.
+-- An entry is a string, big-endian: version of the layout, flags, number of tags, copies (a byte each); stored at, fresh
+-- until, stale until (us, 8 bytes each); what it cost to make in us, length of the plain body (4 bytes each); for each
+-- tag its name (32 bytes) and its version when the entry was made (24); the body. Flags: 1 to 15 the format of the body,
+-- 0 for None; 16 it is compressed; 32 it is a list of chunks: their id (16 bytes) and number (4).
+-- Chunks are strings at <entry>:<id>:<number>.
+-- A tag's version is two halves, each a time in us (8 bytes) and something random (4). Another first half: what hangs on
+-- it is gone. Another second half: it is stale.
+-- ARGV[1]  now in us ('' asks the server's clock)
+local HEAD, TAG, LAYOUT = 36, 56, 1
+local TAG_MS, MOST_CHUNKS = 3600000, 1025
+local call, pcall = redis.call, redis.pcall
+local sub = string.sub
+
+local now = tonumber(ARGV[1])
+if not now then
+  local time = call('TIME')
+  now = time[1] * 1000000 + time[2]
+end
+
+local function opened(data)
+  if not data or #data < HEAD then return nil end
+  local layout, flags, tags, copies, stored, fresh, stale, cost = struct.unpack('>BBBBI8I8I8I4', data)
+  if layout ~= LAYOUT then return nil end
+  return {
+    flags = flags, tags = tags, copies = copies, stored = stored, fresh = fresh, stale = stale, cost = cost,
+    body = HEAD + tags * TAG,
+  }
+end
+
+-- What is known of an entry that is about to go, if it is one; its chunks go with it.
+local function forget_chunks(key)
+  local head = pcall('GETRANGE', key, 0, HEAD - 1)
+  local entry = type(head) == 'string' and opened(head)
+  if entry and math.floor(entry.flags / 32) % 2 == 1 then
+    local list = call('GETRANGE', key, entry.body, -1)
+    if #list == 20 then
+      local id, number = struct.unpack('>c16I4', list)
+      for i = 0, math.min(number, MOST_CHUNKS) - 1 do call('UNLINK', key .. ':' .. id .. ':' .. i) end
+    end
+  end
+  return entry
+end
+
+-- The version of a tag, drawn if it has none; it lives for so long at least.
+local function version_of(key, seed, ms)
+  local version = pcall('GET', key)
+  if type(version) ~= 'string' or #version ~= 24 then
+    local half = struct.pack('>I8', now) .. seed
+    version = half .. half
+    call('SET', key, version, 'PX', math.ceil(ms))
+  elseif call('PTTL', key) < ms then
+    call('PEXPIRE', key, math.ceil(ms))
+  end
+  return version
+end

@@ -1,0 +1,136 @@
+"""What the scripts promise, in plain Python: tests compare the two, and people read this one.
+
+A name has an entry or none, and a lease or none; a tag has a version or none. Nothing ends by itself here: leases end
+when they are told to, and what the server evicts is taken away by hand.
+"""
+
+from dataclasses import dataclass, field
+from struct import Struct
+
+from redis_mw.caching.leases import Claim
+from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US, Looked, Stored
+from redis_mw.caching.values.entry import HEAD, LAYOUT
+
+HALF = Struct(">Q4s")
+
+
+@dataclass
+class Kept:
+    """An entry with what was true when it was stored: the time, and the versions of its tags."""
+
+    stored: Stored
+    at: int
+    versions: dict[str, bytes]
+
+    @property
+    def fresh(self) -> int:
+        return self.at + self.stored.lifetime.ttl_us
+
+    @property
+    def stale(self) -> int:
+        return self.fresh + self.stored.lifetime.stale_us
+
+    def data(self) -> bytes:
+        """As it is kept by the server."""
+        own = self.stored
+        numbers = (own.flags, len(own.tags), own.copies, self.at, self.fresh, self.stale, own.cost_us, own.length)
+        tags = b"".join(tag.encode() + version for tag, version in self.versions.items())
+        return HEAD.pack(LAYOUT, *numbers) + tags + own.body
+
+
+@dataclass
+class Model:
+    """The entries, leases and tags of one prefix, at a time that moves when told to."""
+
+    now: int = 0
+    entries: dict[str, Kept] = field(default_factory=dict[str, Kept])
+    damaged: set[str] = field(default_factory=set[str])
+    leases: dict[str, str] = field(default_factory=dict[str, str])
+    tags: dict[str, bytes] = field(default_factory=dict[str, bytes])
+
+    def look(
+        self,
+        name: str,
+        owner: str,
+        tags: tuple[str, ...],
+        haste: float | None,
+        unlike: int | None,
+        seed: bytes,
+        key: str,
+    ) -> Looked:
+        entry = self.entries.get(name)
+        looked = self._found(name, unlike)
+        early = (
+            looked.what == "fresh"
+            and haste is not None
+            and entry is not None
+            and self.now + entry.stored.cost_us * haste >= entry.fresh
+            and entry.fresh - self.now <= entry.stored.lifetime.ttl_us / 5
+        )
+        if not owner or (looked.what == "fresh" and not early):
+            return looked
+        if self.leases.setdefault(name, owner) != owner:
+            return Looked(looked.what, looked.data, None, 0)
+        lease_us = FIRST_US
+        if entry is not None and name not in self.damaged and entry.stored.cost_us:
+            lease_us = min(max(3 * entry.stored.cost_us, SHORTEST_US), LONGEST_US)
+        versions = tuple(self.version(tag, seed) for tag in tags)
+        return Looked(looked.what, looked.data, Claim((key,), owner, lease_us, versions))
+
+    def _found(self, name: str, unlike: int | None) -> Looked:
+        entry = self.entries.get(name)
+        if entry is None:
+            return Looked("nothing")
+        if name in self.damaged or entry.at == unlike:
+            return Looked("damaged")
+        current = {tag: self.tags.get(tag, b"") for tag in entry.versions}
+        gone = any(current[tag][:12] != version[:12] for tag, version in entry.versions.items())
+        if gone or self.now >= entry.stale:
+            return Looked("nothing")
+        if current != entry.versions or self.now >= entry.fresh:
+            return Looked("stale", entry.data())
+        return Looked("fresh", entry.data())
+
+    def store(self, name: str, stored: Stored, claim: Claim | None, seed: bytes) -> bool:
+        if claim is not None:
+            if self.leases.get(name) != claim.owner:
+                return False
+            now = tuple(self.tags.get(tag) for tag in stored.tags)
+            if now != claim.versions:
+                self._end(name)
+                return False
+        self.entries[name] = Kept(stored, self.now, {tag: self.version(tag, seed) for tag in stored.tags})
+        self.damaged.discard(name)
+        self._end(name)
+        return True
+
+    def drop(self, name: str) -> tuple[bool, int]:
+        entry, was_damaged = self.entries.pop(name, None), name in self.damaged
+        self.damaged.discard(name)
+        self._end(name)
+        return entry is not None, entry.stored.copies if entry is not None and not was_damaged else 1
+
+    def renew(self, name: str, owner: str) -> bool:
+        return self.leases.get(name) == owner
+
+    def release(self, name: str, owner: str) -> bool:
+        if self.leases.get(name) != owner:
+            return False
+        self._end(name)
+        return True
+
+    def soften(self, tag: str, seed: bytes) -> bool:
+        if tag not in self.tags:
+            return False
+        self.tags[tag] = self.tags[tag][:12] + HALF.pack(self.now, seed)
+        return True
+
+    def drop_tag(self, tag: str) -> bool:
+        return self.tags.pop(tag, None) is not None
+
+    def version(self, tag: str, seed: bytes) -> bytes:
+        """The version of a tag, drawn if it has none."""
+        return self.tags.setdefault(tag, HALF.pack(self.now, seed) * 2)
+
+    def _end(self, name: str) -> None:
+        _ = self.leases.pop(name, None)
