@@ -25,9 +25,9 @@ from redis_mw.keys import key
 from redis_mw.scripts import script
 
 HERE = "redis_mw.caching.values"
-LOOK = script(HERE, "look", "entry")
-STORE = script(HERE, "store", "entry")
-DROP = script(HERE, "drop", "entry")
+LOOK = script(HERE, "look")
+STORE = script(HERE, "store")
+DROP = script(HERE, "drop")
 
 FIRST_US, SHORTEST_US, LONGEST_US = 2_000_000, 1_000_000, 10_000_000
 """How long a lease lasts: where no cost is known; at least, and at most, where it is three times that."""

@@ -1,4 +1,4 @@
--- What the other scripts share: an entry as it is stored, the versions of its tags, its lease. Stands before theirs.
+-- What the other scripts share: an entry as it is stored, the versions of its tags, its lease. They include it.
 -- An entry is a string, big-endian: version of the layout, flags, number of tags, copies (a byte each); stored at, fresh
 -- until, stale until (us, 8 bytes each); what it cost to make in us, length of the plain body (4 bytes each); for each
 -- tag its name (32 bytes) and its version when the entry was made (24); the body. Flags: 1 to 15 the format of the body,

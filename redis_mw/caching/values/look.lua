@@ -7,6 +7,7 @@
 -- Reply    {what: 0 nothing | 1 fresh | 2 stale | 3 nothing that can be read, lease: 1 it is yours | 0 another's
 --          | -1 not wanted, us it lasts, the entry or '', the versions of the tags if it is yours}
 -- The tags of an entry stand in it: where keys are spread over servers they cannot all be read here.
+--include entry
 local owner = ARGV[3]
 local data, what = pcall('GET', KEYS[1]), 0
 if type(data) == 'table' then data, what = false, 3 end

@@ -5,6 +5,7 @@
 --          for so many, 7 cost in us, 8 length of the plain body, 9 random bytes, 10 the body,
 --          11.. for each tag its name and the version it must still have, or '' for the one it has
 -- Reply    1 stored | 0 not: it was dropped, or another one is at it
+--include entry
 local owner = ARGV[2]
 if owner ~= '' and pcall('GET', KEYS[2]) ~= owner then return 0 end
 local ttl, stale = tonumber(ARGV[5]), tonumber(ARGV[6])
