@@ -2,19 +2,20 @@
 -- KEYS, ARGV 1 to 3  see now.lua; ARGV 2 is '' for one who cannot be waiting
 -- Reply    1 all of them were yours, 0 they were not, or not any more
 --include now
-local entry, token = ARGV[2], ARGV[3]
+local entry, token, waits = ARGV[2], ARGV[3], false
 
--- As nearly always: one lock that is yours and nobody waits for.
+-- As nearly always: one lock that nobody waits for.
 if entry == '' and not KEYS[2] then
-  local ends = call('ZSCORE', KEYS[1], token)
-  if ends and call('EXISTS', string.sub(KEYS[1], 1, -2) .. 'q') == 0 then
-    call('ZREM', KEYS[1], token)
-    return tonumber(ends) > now and 1 or 0
+  waits = call('EXISTS', string.sub(KEYS[1], 1, -2) .. 'q') == 1
+  if not waits then
+    local ends = call('ZSCORE', KEYS[1], token)
+    if ends then call('ZREM', KEYS[1], token) end
+    return ends and tonumber(ends) > now and 1 or 0
   end
 end
 
 --include queue
-local yours, over, waits, known = 1, false, false, {}
+local yours, over, known = 1, false, {}
 for i, key in ipairs(KEYS) do
   local queued = string.sub(key, 1, -2) .. 'q'
   local ends = tonumber(call('ZSCORE', key, token))

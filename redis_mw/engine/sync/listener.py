@@ -174,8 +174,9 @@ class Listener:
             self._bell = os.pipe()
             for end in self._bell:
                 os.set_blocking(end, False)
-            self._thread = threading.Thread(target=self._run, name="redis-mw-wakeups", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="redis-mw-wakeups", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def _say(self, verb: str, channels: list[str]) -> None:
         """Have the thread send this; without a connection it subscribes to everything when it gets one."""
@@ -188,6 +189,11 @@ class Listener:
         self._ring()
 
     def _run(self) -> None:
+        with self._changed:
+            # A signal may have cut off who started it, before he could put it down; then it does that itself.
+            self._thread = self._thread or threading.current_thread()
+            if self._thread is not threading.current_thread():
+                return
         while not self._closed:
             began = monotonic()
             try:

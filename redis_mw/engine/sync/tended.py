@@ -45,12 +45,8 @@ class Tended:
                 run.thread = threading.Thread(
                     target=self._work, args=(key, run, flow, perform), name="redis-mw-tend", daemon=True
                 )
-                try:
-                    self._runs[key] = run
-                    run.thread.start()
-                except BaseException:  # an interruption too: the thread may run, and then ends unknown to us
-                    _ = self._runs.pop(key, None)
-                    raise
+                run.thread.start()
+                self._runs[key] = run
         except RuntimeError:  # an interpreter that is ending starts no thread, a system that is full neither
             log.exception("no thread for a tended flow")
 
@@ -67,6 +63,10 @@ class Tended:
                 run.thread.join(max(0.0, due - monotonic()))
 
     def _work(self, key: Hashable, run: "_Run", flow: Make, perform: Perform) -> None:
+        with self._lock:
+            # A signal may have cut off who began it, before he could put it down; then it does that itself.
+            if self._runs.setdefault(key, run) is not run:
+                return
         make: Make | None = flow
         while make is not None:
             try:
@@ -76,8 +76,7 @@ class Tended:
             with self._lock:
                 make, run.again = run.again, None
                 if make is None or self._closed:
-                    if self._runs.get(key) is run:
-                        del self._runs[key]
+                    del self._runs[key]
                     return
 
     def _attended(self, run: "_Run", make: Make) -> Flow[None]:

@@ -57,10 +57,17 @@ def slow_port(shared_valkey: Any) -> Iterator[int]:
     door = socket.create_server(("127.0.0.1", 0))
     begin(accept)
     yield door.getsockname()[1]
-    for link in (door, *links):
-        with suppress(OSError):
-            link.shutdown(socket.SHUT_RDWR)
+    _end(door)
+    threads[0].join()  # from now on there are no more links
+    for link in links:
+        _end(link)
     for thread in threads:
         thread.join()
     for link in (door, *links):
         link.close()
+
+
+def _end(link: socket.socket) -> None:
+    """Wake whoever reads from it; it may have been ended by the other side."""
+    with suppress(OSError):
+        link.shutdown(socket.SHUT_RDWR)

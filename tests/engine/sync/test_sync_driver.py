@@ -65,10 +65,15 @@ def test_a_forked_child_talks_on_connections_of_its_own(shared_valkey: Any) -> N
     assert (done.returncode, done.stdout.strip()) == (0, "0 wrong"), done.stderr
 
 
+def threads() -> set[threading.Thread]:
+    """Those of drivers; other tests may have left some that are about to end."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("redis-mw-")}
+
+
 def test_a_tended_flow_that_was_past_its_last_look_when_it_was_asked_for_is_followed_by_another(
     shared_valkey: Any, driver_of: DriverOf
 ) -> None:
-    driver = driver_of(shared_valkey.url)
+    others, driver = threads(), driver_of(shared_valkey.url)
     to_do, seen = ["first"], []
     looked, go = threading.Event(), threading.Event()
 
@@ -87,7 +92,7 @@ def test_a_tended_flow_that_was_past_its_last_look_when_it_was_asked_for_is_foll
         driver.tend("k", flow)
     go.set()
     until(lambda: len(seen) == 2, "another one looks")
-    until(lambda: not [t for t in threading.enumerate() if t.name == "redis-mw-tend"], "and no third")
+    until(lambda: threads() <= others, "and no third")
     assert seen == [("first",), ("second",)]
 
 
@@ -219,11 +224,11 @@ def test_nothing_is_left_behind(valkey: Any, driver_of: DriverOf) -> None:
         _ = yield from one(raw("ECHO", "x", wakes=("c",)))
         _ = yield Wait(("c",), 0.001)
 
-    driver = driver_of(valkey.url)
+    others, driver = threads(), driver_of(valkey.url)
     driver.run(flow())
     driver.detach(one(raw("PING")), within=1)
     driver.tend("k", flow)
     driver.hear("default", "news", lambda: None)
     driver.close()
     until(lambda: valkey.say("CLIENT", "LIST").count(b"name=redis-mw") == 0, "all connections are closed")
-    until(lambda: not [t for t in threading.enumerate() if t.name.startswith("redis-mw-")], "all threads have ended")
+    until(lambda: threads() <= others, "all threads have ended")
