@@ -58,7 +58,8 @@ class Layer:
     @property
     def reads_marks(self) -> bool:
         """Whether there is anything that the marks of a view could ask for."""
-        return any(room is not None for room in self.rooms)
+        rooms = self.rooms
+        return any(room is not None for room in (rooms.limits, rooms.locks, rooms.idempotency))
 
     def begin(
         self,
