@@ -1,7 +1,5 @@
 """The cache of one application: what the settings say, and what this process remembers; made once."""
 
-import itertools
-import os
 import random
 import secrets as randomness
 from collections.abc import Callable
@@ -11,22 +9,21 @@ from redis_mw.caching.pending import Pending
 from redis_mw.caching.tags import SEED
 from redis_mw.caching.values.commands import Commands
 from redis_mw.events import EventName, Events
+from redis_mw.processes import Ids, PerProcess
 from redis_mw.settings import Cache, Settings, microseconds, seconds
 
 
 class Memory:
-    """What one process knows; a forked child begins with nothing: what its parent makes is the parent's."""
+    """What one process knows: what its parent makes is the parent's."""
 
     def __init__(self, commands: Commands) -> None:
-        self.pid = os.getpid()
         self.leases = Leases(commands.leases)
         self.pending = Pending()
-        self._ids = itertools.count()
-        self._own = randomness.token_hex(8)
+        self._ids = Ids()
 
     def new_owner(self) -> str:
-        """Who makes something; nobody else is called that, here or elsewhere. It is no secret."""
-        return f"{self._own}{next(self._ids):x}"
+        """Who makes something."""
+        return self._ids.new()
 
 
 class Room:
@@ -44,15 +41,12 @@ class Room:
         self.compress_from = cache.compress_from
         self.max_value = cache.max_value
         self.chunks = cache.chunks
-        self._memory = Memory(self.commands)
+        self._memories = PerProcess(lambda: Memory(self.commands))
 
     @property
     def memory(self) -> Memory:
         """What this process knows."""
-        memory = self._memory
-        if memory.pid != os.getpid():
-            memory = self._memory = Memory(self.commands)
-        return memory
+        return self._memories.here()
 
     def seed(self) -> bytes:
         """Random bytes for the version of a tag."""

@@ -20,10 +20,10 @@ from redis_mw.flows import Flow
 from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw.limits import direct
-from redis_mw.limits.caller import Caller
 from redis_mw.limits.direct import Hit, Key, Question
 from redis_mw.limits.room import Room
 from redis_mw.limits.verdict import Explanation, Verdict
+from redis_mw.policy.caller import Caller
 from redis_mw.settings import Duration, Limit
 
 F = TypeVar("F")

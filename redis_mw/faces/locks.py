@@ -9,8 +9,10 @@ In a request, what it holds already need not be waited for: see ``reentry``.
 
 import asyncio
 import threading
+from collections.abc import Callable
+from functools import partial
 from types import TracebackType
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
@@ -32,6 +34,7 @@ UNDO_S = 5.0
 """Seconds that it may take to take back what Redis did not answer."""
 
 L = TypeVar("L", bound=Lease)
+K = TypeVar("K")
 
 
 class SyncLease(Lease):
@@ -173,62 +176,52 @@ class RequestLocks:
     @property
     def lease(self) -> Lease | None:
         """The lease, None where no lock holds for the request."""
-        turn = next((turn for turn in self.exchange.turns if turn.hold is not None), None)
-        if turn is None or turn.hold is None:
-            return None
-        if self._lease is None:
-            driver = self._driver
+        hold = self.exchange.hold
+        if hold is not None and self._lease is None:
+            driver, room = self._driver, self.exchange.turns[0].room
             if isinstance(driver, SyncDriver):
-                self._lease = SyncLease(driver, turn.room, turn.hold)
+                self._lease = SyncLease(driver, room, hold)
             else:
-                self._lease = AsyncLease(driver, turn.room, turn.hold)
+                self._lease = AsyncLease(driver, room, hold)
         return self._lease
 
 
-class SyncLocks:
+class _Locks(Generic[K]):
+    """Locks of one colour; ``make`` is how one is made."""
+
+    def __init__(self, room: Room, make: Callable[[Wanted], K]) -> None:
+        self.room = room
+        self._make = make
+
+    def lock(
+        self,
+        *names: str,
+        ttl: Duration | None = None,
+        wait: Duration | None = None,
+        shared: bool = False,
+        max_hold: Duration | None = None,
+    ) -> K:
+        """All of these locks at once, for ``with`` or ``acquire``, awaited under asyncio: exclusive, or ``shared`` with
+        others who read.
+
+        A lease lasts ``ttl`` and is renewed for at most ``max_hold``; ``wait`` 0 does not queue. What is left out is as
+        in the settings.
+        """
+        return self._make(self.room.wanted(names, ttl, wait, shared, max_hold))
+
+
+class SyncLocks(_Locks[SyncLock]):
     """Locks for code that runs in threads."""
 
     def __init__(self, driver: SyncDriver, room: Room) -> None:
-        self.room = room
-        self._driver = driver
-
-    def lock(
-        self,
-        *names: str,
-        ttl: Duration | None = None,
-        wait: Duration | None = None,
-        shared: bool = False,
-        max_hold: Duration | None = None,
-    ) -> SyncLock:
-        """All of these locks at once, for ``with`` or ``acquire``: exclusive, or ``shared`` with others who read.
-
-        A lease lasts ``ttl`` and is renewed for at most ``max_hold``; ``wait`` 0 does not queue. What is left out is as
-        in the settings.
-        """
-        return SyncLock(self._driver, self.room, self.room.wanted(names, ttl, wait, shared, max_hold))
+        super().__init__(room, partial(SyncLock, driver, room))
 
 
-class AsyncLocks:
-    """Locks for coroutines; the same names, awaited."""
+class AsyncLocks(_Locks[AsyncLock]):
+    """Locks for coroutines."""
 
     def __init__(self, driver: AsyncDriver, room: Room) -> None:
-        self.room = room
-        self._driver = driver
-
-    def lock(
-        self,
-        *names: str,
-        ttl: Duration | None = None,
-        wait: Duration | None = None,
-        shared: bool = False,
-        max_hold: Duration | None = None,
-    ) -> AsyncLock:
-        """All of these locks at once, for ``async with`` or ``acquire``: exclusive, or ``shared`` with others who read.
-
-        A lease lasts ``ttl`` and is renewed for at most ``max_hold``; ``wait`` 0 does not queue. What is left out is as
-        in the settings.
-        """
-        return AsyncLock(self._driver, self.room, self.room.wanted(names, ttl, wait, shared, max_hold))
+        super().__init__(room, partial(AsyncLock, driver, room))
 
 
 def owned(leases: list[tuple[int, L]], owner: int, wanted: Wanted) -> L:

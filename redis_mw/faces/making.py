@@ -10,7 +10,6 @@ follow get what was there when the one they follow looked: a reply's way earlier
 
 import asyncio
 import inspect
-import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -32,6 +31,7 @@ from redis_mw.engine.sync.background import Background
 from redis_mw.errors import CannotEncode
 from redis_mw.events import log
 from redis_mw.faces.attending import attend_cache
+from redis_mw.processes import PerProcess
 
 UNDO_S = 5.0
 SHORTEST_S = 0.01
@@ -46,11 +46,11 @@ class SyncMaking:
     def __init__(self, driver: SyncDriver, room: Room) -> None:
         self._driver = driver
         self._room = room
-        self._process = _Process(room)
+        self._processes = PerProcess(lambda: _Threads(room))
 
     def get(self, ask: Ask, load: Load) -> Any:
         """The value: what is there, or what another one is making, or what ``load`` makes."""
-        flights = self._here().flights
+        flights = self._processes.here().flights
         while True:
             flight, leads, found = flights.latest(ask.name), False, Found()
             if flight is None:
@@ -78,16 +78,11 @@ class SyncMaking:
 
     def forget(self, names: tuple[str, ...] = (), tags: tuple[str, ...] = ()) -> None:
         """What is being made of these here is of before now."""
-        self._here().flights.forget(names, tags)
+        self._processes.here().flights.forget(names, tags)
 
     def close(self) -> None:
         """Wait for what is being made in the background."""
-        self._process.background.close(UNDO_S)
-
-    def _here(self) -> "_Process":
-        if self._process.pid != os.getpid():
-            self._process = _Process(self._room)
-        return self._process
+        self._processes.here().background.close(UNDO_S)
 
     def _lead(
         self, flights: Flights[threading.Event], flight: Flight[threading.Event], ask: Ask, load: Load, found: Found
@@ -143,14 +138,13 @@ class SyncMaking:
                 return
             _ = self._driver.run(give_up(self._room, claim) if piece is None else fill(self._room, claim, piece))
 
-        self._here().background.submit(refresh)
+        self._processes.here().background.submit(refresh)
 
 
-class _Process:
-    """What one process makes; the child of a fork makes its own."""
+class _Threads:
+    """What the threads of one process make."""
 
     def __init__(self, room: Room) -> None:
-        self.pid = os.getpid()
         self.flights = Flights(threading.Event, room.wait_s, room.origin_cap)
         self.background = Background()
 
@@ -161,13 +155,11 @@ class AsyncMaking:
     def __init__(self, driver: AsyncDriver, room: Room) -> None:
         self._driver = driver
         self._room = room
-        self._pid = os.getpid()
-        self._flights = Flights(asyncio.Event, room.wait_s, room.origin_cap)
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._processes = PerProcess(lambda: _Tasks(room))
 
     async def get(self, ask: Ask, load: AsyncLoad) -> Any:
         """The value: what is there, or what another one is making, or what ``load`` makes."""
-        flights = self._here()
+        flights = self._processes.here().flights
         while True:
             flight, leads, found = flights.latest(ask.name), False, Found()
             if flight is None:
@@ -195,28 +187,22 @@ class AsyncMaking:
 
     def forget(self, names: tuple[str, ...] = (), tags: tuple[str, ...] = ()) -> None:
         """What is being made of these here is of before now."""
-        self._here().forget(names, tags)
+        self._processes.here().flights.forget(names, tags)
 
     async def aclose(self) -> None:
         """Wait for what is being made."""
-        if self._tasks and self._pid == os.getpid():
-            _ = await asyncio.wait(set(self._tasks), timeout=UNDO_S)
-
-    def _here(self) -> Flights[asyncio.Event]:
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._flights = Flights(asyncio.Event, self._room.wait_s, self._room.origin_cap)
-            self._tasks = set()
-        return self._flights
+        running = self._processes.here().running
+        if running:
+            _ = await asyncio.wait(set(running), timeout=UNDO_S)
 
     def _task(self, work: Any) -> "asyncio.Task[Any]":
         task: asyncio.Task[Any] = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._processes.here().running.add(task)
         task.add_done_callback(self._done)
         return task
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
-        self._tasks.discard(task)
+        self._processes.here().running.discard(task)
         if not task.cancelled():
             _ = task.exception()  # whoever asked has been told; nobody may be left to ask
 
@@ -272,6 +258,14 @@ class AsyncMaking:
             _not_refreshed(self._room, ask, claim)
             return
         _ = await self._driver.run(give_up(self._room, claim) if piece is None else fill(self._room, claim, piece))
+
+
+class _Tasks:
+    """What the tasks of one process make."""
+
+    def __init__(self, room: Room) -> None:
+        self.flights = Flights(asyncio.Event, room.wait_s, room.origin_cap)
+        self.running: set[asyncio.Task[Any]] = set()
 
 
 async def _loaded(load: AsyncLoad) -> Any:

@@ -21,7 +21,7 @@ from redis_mw.idempotency.outcomes import Away, Busy, First, Mismatch, Orphan, O
 from redis_mw.idempotency.refusals import malformed, missing, refusal, too_large
 from redis_mw.idempotency.response import Recorder, Stored, encode, is_stored, stored
 from redis_mw.idempotency.room import Room
-from redis_mw.idempotency.scope import Sender
+from redis_mw.policy.caller import Caller
 from redis_mw.policy.templates import Fill
 
 REPLAYED = ("Idempotency-Replayed", "true")
@@ -83,9 +83,9 @@ class Attempt:
         """There is more of the body than may be compared: the request is refused."""
         self.refused = too_large(self.room.max_body)
 
-    def comes_from(self, sender: Sender, fill: Fill) -> None:
+    def comes_from(self, caller: Caller, fill: Fill) -> None:
         """Say who sent it: keys of others are other keys. Calls what users wrote for the scope, which may raise."""
-        self.name = self.room.names.of(self.entry.scope(sender, fill), self._key)
+        self.name = self.room.names.of(self.entry.scope(caller, fill), self._key)
 
     def ask(self) -> Flow[None]:
         """Claim the key; never waits. The body must have been read: what it asks for is part of the question."""

@@ -4,7 +4,8 @@ from collections.abc import Callable, Container
 from typing import Any
 
 from redis_mw.errors import PolicyError
-from redis_mw.idempotency.scope import Scope, Sender, default_scope
+from redis_mw.idempotency.scope import Scope, default_scope
+from redis_mw.policy.caller import Caller
 from redis_mw.policy.templates import Fill, Template, compiled
 from redis_mw.settings import Idempotent, microseconds, resolve
 
@@ -47,19 +48,19 @@ class Entry:
         """Whether a credential may have to be hashed."""
         return self.word != "client"
 
-    def scope(self, sender: Sender, fill: Fill) -> Scope:
+    def scope(self, caller: Caller, fill: Fill) -> Scope:
         """Whose key it is. Calls what users wrote; what it raises passes through."""
         if self._call is not None:
-            return self._valued("call", self._call(sender.native)) or default_scope(sender)
+            return self._valued("call", self._call(caller.native)) or default_scope(caller)
         if self.template is not None:
-            return self._valued("name", fill(self.template)) or default_scope(sender)
+            return self._valued("name", fill(self.template)) or default_scope(caller)
         match self.word:
             case "user":
-                return self._valued("user", sender.user) or default_scope(sender)
+                return self._valued("user", caller.user) or default_scope(caller)
             case "client":
-                return Scope("client", sender.address or "")
+                return Scope("client", caller.address or "")
             case _:
-                return default_scope(sender)
+                return default_scope(caller)
 
     def _valued(self, kind: str, value: Any) -> Scope | None:
         if value is not None and not isinstance(value, str):

@@ -1,8 +1,5 @@
 """The idempotency of one application: what the settings say, and which claims this process holds; made once."""
 
-import itertools
-import os
-import secrets as randomness
 from math import ceil
 
 from redis_mw.errors import PolicyError
@@ -11,22 +8,22 @@ from redis_mw.flows import Flow
 from redis_mw.idempotency.commands import Commands, Terms
 from redis_mw.idempotency.entry import Entry
 from redis_mw.idempotency.leases import Leases
-from redis_mw.idempotency.scope import NO_SECRET, Names, Secret
+from redis_mw.idempotency.scope import NO_SECRET, Names
+from redis_mw.keys import Secret
+from redis_mw.processes import Ids, PerProcess
 from redis_mw.settings import Idempotency, Idempotent, Settings, microseconds
 
 
 class Memory:
-    """What one process knows; a forked child begins with nothing: its parent's requests are not its own."""
+    """What one process knows: its parent's requests are not its own."""
 
     def __init__(self, leases: Leases) -> None:
-        self.pid = os.getpid()
         self.leases = leases
-        self._ids = itertools.count()
-        self._own = randomness.token_hex(8)
+        self._ids = Ids()
 
     def new_owner(self) -> str:
-        """Who runs one request; nobody else is called that, here or elsewhere. It is no secret."""
-        return f"{self._own}{next(self._ids):x}"
+        """Who runs one request."""
+        return self._ids.new()
 
 
 class Room:
@@ -43,33 +40,24 @@ class Room:
         self.max_response = own.max_response
         self.store_5xx = own.store_5xx
         self.open_on_outage = own.on_outage == "open"
-        self._has_secret = bool(secret)
-        self._every_us, self._most = lease_us // 3, ceil(3 * ttl_us / lease_us)
-        self._memory = self._remembering()
-        self._children: dict[int, Memory] = {}
+        every_us, most = lease_us // 3, ceil(3 * ttl_us / lease_us)
+        self._memories = PerProcess(lambda: Memory(Leases(every_us, most)))
 
     @property
     def memory(self) -> Memory:
         """What this process knows."""
-        memory = self._memory
-        if memory.pid != os.getpid():
-            # Threads may find out at once, and nobody would renew what a second memory holds. (setdefault is atomic.)
-            memory = self._memory = self._children.setdefault(os.getpid(), self._remembering())
-        return memory
+        return self._memories.here()
 
     def entry(self, policy: Idempotent, place: str) -> Entry:
         """A policy at its place; ``PolicyError`` where a credential could not be hashed."""
         entry = Entry(policy, place)
-        if entry.needs_secret and not self._has_secret:
+        if entry.needs_secret and not self.names.secret_key:
             raise PolicyError(f"the idempotency at {place} {NO_SECRET}")
         return entry
 
     def renewing(self) -> Flow[None]:
         """Keep the claims of this process's requests, until none is running."""
         return self.memory.leases.renewing(self.commands.renew)
-
-    def _remembering(self) -> Memory:
-        return Memory(Leases(self._every_us, self._most))
 
 
 def idempotency_of(settings: Settings, events: Events, secret: Secret = "") -> Room | None:

@@ -48,7 +48,7 @@ class Exchange(msgspec.Struct):
     ``native`` is the framework's own request, ``route`` its name for where this one goes, ``parameters`` those of its
     path as the framework has converted them, written as text. ``entries`` are the limits that hold for it; ``locks``
     and ``claims`` (of the idempotency key) what is still to be asked: of a view, or, where it says nothing, of the
-    rules (``ruled``). ``held`` are the marks of views that were taken in.
+    rules (``ruled``). ``held`` are the marks of views that were asked, ``seen`` those that are to be.
 
     ``tally`` is what the limits said once they were asked, ``attempt`` what is known of the key, or ``invalid`` what is
     wrong with it, ``turns`` the locks. ``turned`` is what refused the request, or answered it, ``broken`` what went
@@ -70,6 +70,7 @@ class Exchange(msgspec.Struct):
     claims: tuple[Claimed, ...] = ()
     ruled: Policies = Policies()
     held: set[Mark] = msgspec.field(default_factory=set)
+    seen: set[Mark] = msgspec.field(default_factory=set)
     tally: Tally | None = None
     attempt: Attempt | None = None
     invalid: IdempotencyError | None = None

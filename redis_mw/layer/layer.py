@@ -21,18 +21,18 @@ from redis_mw.layer.exchange import Committed, Exchange, Proceed, Replay, Respon
 from redis_mw.layer.opening import Opening
 from redis_mw.layer.rooms import Rooms
 from redis_mw.layer.senders import Senders
-from redis_mw.limits.caller import Caller
 from redis_mw.limits.entry import Entry as Limited
 from redis_mw.limits.tally import Tally
 from redis_mw.limits.verdict import Explanation
 from redis_mw.locks.entry import Entry as Locked
+from redis_mw.policy.caller import Caller
 from redis_mw.policy.marks import Placed
+from redis_mw.policy.table import NO_PARAMETERS
 from redis_mw.sessions.agent import Agent
 from redis_mw.sessions.room import Room
 from redis_mw.sessions.visit import Closed, Issue, Visit, Withdraw
 from redis_mw.settings import Settings
 
-NO_PARAMETERS: Mapping[str, str] = {}
 NO_ROOMS = Rooms()
 
 
@@ -114,10 +114,10 @@ class Layer:
         marks that nobody saw in time, before ``hold``.
         """
         exchange.route, exchange.parameters = route, parameters
-        late = [each for each in marks if each.mark not in exchange.held]
+        late = [each for each in marks if each.mark not in exchange.held and each.mark not in exchange.seen]
         if not late or _is_preflight(exchange.request):
+            exchange.held.update(each.mark for each in late)
             return
-        exchange.held.update(each.mark for each in late)
         for placed in late:
             match self._entries.of_mark(placed, route):
                 case Limited() as entry:
@@ -127,7 +127,9 @@ class Layer:
                 case Claimed() as entry if entry.holds_for(exchange.request.method):
                     exchange.claims += (entry,)
                 case _:
-                    pass
+                    exchange.held.add(placed.mark)  # it asks nothing of this request
+                    continue
+            exchange.seen.add(placed.mark)
 
     def attempt_of(self, exchange: Exchange) -> Attempt | None:
         """What the request's idempotency key asks for: the adapter reads its body into it before ``open`` or ``hold``.
@@ -174,6 +176,8 @@ class Layer:
         except BaseException as error:
             exchange.broken = error
             raise
+        exchange.held |= exchange.seen
+        exchange.seen.clear()
         if answer is not None:
             exchange.turned = replayed(answer) if isinstance(answer, Stored) else respond(exchange, answer)
         return exchange.turned
@@ -190,7 +194,7 @@ class Layer:
             return []
         if visit is not None and not visit.loaded and visit.away is None:
             yield from visit.load()
-        tally = Tally(room, self._senders.caller(exchange, exchange.entries))
+        tally = Tally(room, self._senders.caller(exchange))
         return (yield from tally.explain(exchange.entries, exchange.request.method))
 
     def commit(self, exchange: Exchange, data: Mapping[str, Any] | None, whole: bytes | None = None) -> Flow[Committed]:

@@ -18,7 +18,10 @@ from redis_mw.layer.senders import Senders, filling
 from redis_mw.limits.tally import Tally
 from redis_mw.locks.entry import not_alike, wanted_of
 from redis_mw.locks.turn import Turn
+from redis_mw.policy.caller import Caller
 from redis_mw.policy.table import Ruled
+
+NOBODY = Caller()
 
 Answer: TypeAlias = Refusal | Stored
 """What a request is answered with instead of by the application."""
@@ -65,7 +68,8 @@ class Opening:
         by_user = by_user or (attempt is not None and attempt.entry.needs_user(_filling_key(exchange, attempt)))
         if visit is not None and not visit.loaded and visit.away is None and (by_user or self._limits_user(exchange)):
             yield from visit.load()
-        tally, asks = self._asks(exchange)
+        caller = self._caller(exchange, attempt)
+        tally, asks = self._asks(exchange, caller)
         if tally is not None and (tally.refused is not None or (asks and tally.knows(asks))):
             return tally.refused
         turn = None
@@ -75,7 +79,7 @@ class Opening:
             if by_user and visit is not None and visit.away is not None:
                 return SessionUnavailable(visit.away.reason, visit.away.retry_after)
             if attempt is not None:
-                self._name(exchange, attempt)
+                attempt.comes_from(caller, filling(exchange, _filling_key(exchange, attempt), apart=True))
             turn = self._turn(exchange, locks)
         answer = yield from self._together(exchange, asks, attempt, turn, late=late)
         return answer if answer is not None else exchange.invalid
@@ -116,12 +120,18 @@ class Opening:
             _ = yield from together(*then)
         return _answer_of(attempt) if attempt is not None else None
 
-    def _asks(self, exchange: Exchange) -> tuple[Tally | None, list[Any]]:
+    def _caller(self, exchange: Exchange, attempt: Attempt | None) -> Caller:
+        """Who sent the request, for those who ask."""
+        if attempt is None and not exchange.entries:
+            return NOBODY
+        by_session = attempt is not None or any("session" in entry.by for entry in exchange.entries)
+        return self._senders.caller(exchange, by_session=by_session)
+
+    def _asks(self, exchange: Exchange, caller: Caller) -> tuple[Tally | None, list[Any]]:
         """The questions of limits that were not asked yet. Calls what users wrote."""
-        room = self._rooms.limits
+        room, tally = self._rooms.limits, exchange.tally
         if room is None or not exchange.entries:
             return None, []
-        caller, tally = self._senders.caller(exchange, exchange.entries), exchange.tally
         if tally is None:
             tally = exchange.tally = Tally(room, caller)
         tally.caller = caller  # what is asked later may need the session's user, which was not known before
@@ -132,11 +142,6 @@ class Opening:
         if room is None or not exchange.entries:
             return False
         return room.lists_users or any(entry.needs_user for entry in exchange.entries)
-
-    def _name(self, exchange: Exchange, attempt: Attempt) -> None:
-        """Say whose key it is. Calls what users wrote."""
-        parameters = _filling_key(exchange, attempt)
-        attempt.comes_from(self._senders.sender(exchange), filling(exchange, parameters, apart=True))
 
     def _locks_of(self, exchange: Exchange) -> list[Ruled]:
         """The locks to be taken now: those of the view, else that of the rules; each once, had it a name or not."""

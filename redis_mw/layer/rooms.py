@@ -7,7 +7,7 @@ from redis_mw.caching.room import cache_of
 from redis_mw.events import Events
 from redis_mw.idempotency.room import Room as IdempotencyRoom
 from redis_mw.idempotency.room import idempotency_of
-from redis_mw.idempotency.scope import Secret
+from redis_mw.keys import Secret
 from redis_mw.limits.room import Room as LimitRoom
 from redis_mw.limits.room import limits_of
 from redis_mw.locks.room import Room as LockRoom

@@ -1,15 +1,13 @@
 """Who sent a request, in all the ways in which policies tell senders apart, and what fills their templates."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from redis_mw.http.address import Proxies, client_address
 from redis_mw.http.request import Request
-from redis_mw.idempotency.scope import Sender
 from redis_mw.layer.exchange import Exchange
-from redis_mw.limits.caller import Caller
-from redis_mw.limits.entry import Entry
 from redis_mw.limits.watch import ProxyWatch
-from redis_mw.policy.templates import Fill
+from redis_mw.policy.caller import Caller
+from redis_mw.policy.templates import Fill, Template
 from redis_mw.sessions.ids import name_of
 
 
@@ -26,9 +24,8 @@ class Senders:
         self._watch.saw(request, address)
         return address
 
-    def caller(self, exchange: Exchange, entries: Iterable[Entry] | None = None) -> Caller:
-        """As these limits tell clients apart; in any way, without them."""
-        by_session = entries is None or any("session" in entry.by for entry in entries)
+    def caller(self, exchange: Exchange, *, by_session: bool = True) -> Caller:
+        """All that is known of who sent it; the session's name, which is a hash, only where it is needed."""
         return Caller(
             address=self.address(exchange.request),
             headers=exchange.request.headers,
@@ -38,28 +35,24 @@ class Senders:
             native=exchange.native,
         )
 
-    def sender(self, exchange: Exchange) -> Sender:
-        """As idempotency keys are kept apart."""
-        return Sender(
-            session=_session(exchange),
-            address=self.address(exchange.request),
-            user=_user(exchange),
-            headers=exchange.request.headers,
-            native=exchange.native,
-        )
 
-
-def filling(exchange: Exchange, parameters: Mapping[str, str] | None = None, *, apart: bool = False) -> Fill:
-    """What fills the templates of a view, or with ``parameters`` those of a rule whose path has them.
+def filling(exchange: Exchange, parameters: Mapping[str, str], *, apart: bool = False) -> Fill:
+    """What fills the templates of a policy whose path has these parameters.
 
     What a rule reads in the path is text; where the framework's own route has a parameter of that name, its value is
     taken as the view gets it, so that ``/orders/7`` and ``/orders/007`` lock the same order.
     """
-    own = exchange.parameters
-    if parameters is not None:
-        own = {name: own.get(name, value) for name, value in parameters.items()}
-    values = {"user": _user(exchange), "session": _session(exchange), **own}
-    return lambda template: template.fill(values, apart=apart)
+
+    def fill(template: Template) -> str | None:
+        values: dict[str, str | None] = {
+            name: exchange.parameters.get(name, value) for name, value in parameters.items()
+        }
+        for name, known in KNOWN.items():
+            if name in template.names and name not in values:
+                values[name] = known(exchange)
+        return template.fill(values, apart=apart)
+
+    return fill
 
 
 def _user(exchange: Exchange) -> str | None:
@@ -71,3 +64,6 @@ def _session(exchange: Exchange) -> str | None:
     """The hashed id of the session that the cookie names."""
     visit = exchange.visit
     return name_of(visit.id) if visit is not None and visit.id is not None else None
+
+
+KNOWN: dict[str, Callable[[Exchange], str | None]] = {"user": _user, "session": _session}

@@ -5,7 +5,6 @@ None) is told by its address, so that leaving something out gains nothing.
 """
 
 from collections.abc import Callable, Mapping
-from hashlib import blake2b
 from ipaddress import ip_network
 from typing import Any, TypeAlias
 
@@ -13,13 +12,11 @@ import msgspec
 
 from redis_mw.errors import PolicyError
 from redis_mw.http.address import parsed
-from redis_mw.http.request import Fields, Headers
+from redis_mw.keys import Secret, SecretKey
 from redis_mw.limits.quota import digest
+from redis_mw.policy.caller import Caller
 
 By: TypeAlias = "str | Callable[[Any], str | None]"
-Secret: TypeAlias = "str | bytes | Callable[[], str | bytes]"
-"""A callable is asked when the first credential is to be hashed: a framework's own may be set late."""
-
 NO_SECRET = "counts by what may be a credential, which is hashed with a secret: set one of 32 random characters or more"
 
 LISTED = ("client", "user", "session", "call")
@@ -37,24 +34,12 @@ class Client(msgspec.Struct, frozen=True, gc=False):
     names: tuple[str, ...]
 
 
-class Caller(msgspec.Struct, frozen=True):
-    """What is known of who sent a request. ``session`` is the hashed id, ``native`` the framework's own request."""
-
-    address: str | None = None
-    headers: Headers = Fields()
-    user: str | None = None
-    session: str | None = None
-    route: str = ""
-    native: Any = None
-
-
 class Clients:
     """Tells clients apart; ``secret`` keys the hash of what may be a credential (headers, callables)."""
 
     def __init__(self, ipv6_prefix: int, secret: Secret = b"") -> None:
         self._ipv6_prefix = ipv6_prefix
-        self._secret = secret
-        self._key: bytes | None = None
+        self.secret_key = SecretKey(secret)
         self._by_address: dict[str, Client] = {}
 
     def of(self, caller: Caller, by: tuple[By, ...]) -> Client:
@@ -124,20 +109,12 @@ class Clients:
             return GLOBAL
         if not isinstance(by, str) or by == "call" or by.startswith("header:"):
             kind = by.lower() if isinstance(by, str) else "call"
-            key = digest(key, self._secret_key(), TAG)
+            key = digest(key, self.secret_key.reveal(f"a limit {NO_SECRET}")[:32], TAG)
         else:
             kind = by
         text = f"{kind}:{key}"
         # A route is no client that somebody would put on a list.
         return Client(text, digest(text, size=TAG), () if kind == "route" else (_bounded(text),))
-
-    def _secret_key(self) -> bytes:
-        if self._key is None:
-            secret = self._secret if isinstance(self._secret, (str, bytes)) else self._secret()
-            if not secret and self._secret:
-                raise PolicyError(f"a limit {NO_SECRET}")
-            self._key = blake2b(secret.encode() if isinstance(secret, str) else secret).digest()[:32] if secret else b""
-        return self._key
 
     def _met(self, address: str) -> Client:
         found = parsed(address)

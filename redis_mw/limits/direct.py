@@ -8,11 +8,12 @@ import msgspec
 from redis_mw.errors import RedisUnavailable
 from redis_mw.flows import Command, Failure, Flow, send
 from redis_mw.limits.asks import Ask
-from redis_mw.limits.caller import Caller, Client
+from redis_mw.limits.caller import Client
 from redis_mw.limits.check import Checked, check, known, settle
 from redis_mw.limits.entry import Entry
 from redis_mw.limits.room import Room
 from redis_mw.limits.verdict import Verdict
+from redis_mw.policy.caller import Caller
 from redis_mw.settings import Duration, Limit, microseconds
 
 Key: TypeAlias = str | int | Sequence[str]

@@ -1,8 +1,6 @@
 """The limits of one application: what the settings say, and what this process remembers; made once."""
 
-import itertools
 import os
-import secrets as randomness
 import threading
 import time
 from collections.abc import Callable
@@ -13,13 +11,15 @@ from redis_mw.errors import PolicyError
 from redis_mw.events import Events
 from redis_mw.flows import Flow
 from redis_mw.http.address import parsed
-from redis_mw.limits.caller import NO_SECRET, Client, Clients, Secret, credentials
+from redis_mw.keys import Secret
+from redis_mw.limits.caller import NO_SECRET, Client, Clients, credentials
 from redis_mw.limits.commands import Commands
 from redis_mw.limits.denials import Denials
 from redis_mw.limits.entry import Entry
 from redis_mw.limits.ledger import Ledger
 from redis_mw.limits.slots import Slots
 from redis_mw.limits.stock import Stock
+from redis_mw.processes import Ids, PerProcess
 from redis_mw.settings import Limit, Limits, Settings, microseconds, replace
 
 LOOK_AGAIN_S = 1.0
@@ -32,7 +32,6 @@ class Memory:
     """What one process remembers; a forked child begins with nothing, or it would use the parent's stock once more."""
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
         self.denials = Denials()
         self.ledger = Ledger()
         self.stock = Stock()
@@ -41,12 +40,11 @@ class Memory:
         """Whom application code asked for lately (``direct``)."""
         self.lists_empty_until = 0.0
         """Until when, by the monotonic clock, nobody needs to be looked up on the lists that change at run time."""
-        self._ids = itertools.count()
-        self._own = randomness.token_hex(6)
+        self._ids = Ids(6)
 
     def new_id(self) -> str:
-        """An id that no other request has, here or elsewhere; it is no secret."""
-        return f"{self._own}{next(self._ids):x}"
+        """An id that no other request has."""
+        return self._ids.new()
 
 
 class Room:
@@ -72,13 +70,11 @@ class Room:
         self.one_header = limits.one_header
         self.clock = clock
         self.now_us = now_us
-        self._has_secret = bool(secret)
         self._shadow = limits.shadow
         self._allow, self._deny = _Listed(limits.allow), _Listed(limits.deny)
         self._lock = threading.Lock()
         self._names: dict[str, tuple[Limit, str]] = {}
-        self._memory = Memory()
-        self._children: dict[int, Memory] = {}
+        self._memories = PerProcess(lambda: Memory())
         self.takes_ahead = False
         """Whether there is a limit of which processes take some in advance."""
         self._asked: dict[int, tuple[Limit | str, Entry]] = {}
@@ -89,11 +85,7 @@ class Room:
     @property
     def memory(self) -> Memory:
         """What this process remembers."""
-        memory = self._memory
-        if memory.pid != os.getpid():
-            # Threads may find out at once, and nobody would renew what a second memory holds. (setdefault is atomic.)
-            memory = self._memory = self._children.setdefault(os.getpid(), Memory())
-        return memory
+        return self._memories.here()
 
     @property
     def lists_users(self) -> bool:
@@ -110,7 +102,7 @@ class Room:
                 raise PolicyError(f"the limit {plain.name!r} at {place} is not the one of that name at {where}")
         entry = Entry(replace(plain, shadow=True) if self._shadow else plain, place)
         self.takes_ahead = self.takes_ahead or plain.lease > 0
-        if credentials(entry.by) and not self._has_secret:
+        if credentials(entry.by) and not self.clients.secret_key:
             raise PolicyError(f"the limit at {place} {NO_SECRET}")
         return entry
 
@@ -143,8 +135,9 @@ class Room:
 
     def forget_denials(self) -> None:
         """Something was given back, or a list changed, somewhere: ask anew."""
-        self._memory.denials.clear()
-        self._memory.lists_empty_until = 0.0
+        memory = self.memory
+        memory.denials.clear()
+        memory.lists_empty_until = 0.0
 
 
 def limits_of(settings: Settings, events: Events, secret: Secret = "") -> Room | None:

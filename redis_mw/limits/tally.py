@@ -11,7 +11,6 @@ import msgspec
 from redis_mw.errors import LimitExceeded
 from redis_mw.flows import Flow
 from redis_mw.limits.asks import Ask, Taken
-from redis_mw.limits.caller import Caller
 from redis_mw.limits.check import Checked, check, known, settle
 from redis_mw.limits.entry import Entry
 from redis_mw.limits.fields import fields
@@ -19,6 +18,7 @@ from redis_mw.limits.quota import Quota
 from redis_mw.limits.refusals import refusal
 from redis_mw.limits.room import Room
 from redis_mw.limits.verdict import Explanation, Verdict
+from redis_mw.policy.caller import Caller
 from redis_mw.policy.marks import name_of
 
 

@@ -5,12 +5,13 @@ is both. One that is interrupted gives back what it may have got meanwhile, by i
 does not know what it has got: then ``leave`` is to be run in the background.
 """
 
-from typing import TypeAlias
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from redis_mw.errors import LockTimeout, QueueFull
 from redis_mw.flows import Batch, Command, Failure, Flow, T, Wait, one
 from redis_mw.locks.ask import Ask
-from redis_mw.locks.commands import Answer, Crowded, Granted, Waiting, granted
+from redis_mw.locks.commands import Crowded, Granted, Waiting, granted
 from redis_mw.locks.hold import Hold
 from redis_mw.locks.room import Room
 
@@ -34,7 +35,7 @@ def lock(room: Room, ask: Ask) -> Flow[Outcome]:
 def take(room: Room, ask: Ask) -> Flow[Outcome | Waiting]:
     """Get all of the locks in one round trip, or be queued for them: then ``wait`` is to follow, or ``leave``."""
     began = room.clock()
-    answer = yield from _or_leave(room, ask, room.commands.acquire(ask))
+    answer = yield from _sent(room.commands.acquire(ask), lambda: room.commands.leave(ask))
     match answer:
         case Granted():
             room.tell("lock.acquired", ask)
@@ -60,7 +61,7 @@ def wait(room: Room, ask: Ask, began: float) -> Flow[Outcome]:
     look = room.commands.acquire(ask, listens=True)
     while room.clock() < due:
         asked = room.clock()
-        answer = yield from _or_leave(room, ask, look)
+        answer = yield from _sent(look, lambda: room.commands.leave(ask))
         if isinstance(answer, Waiting):
             woken = yield from _woken(room, ask, channel, answer, due)
             if woken is None or woken.ttl_us < ask.wanted.ttl_us:
@@ -105,7 +106,8 @@ def release(room: Room, hold: Hold) -> Flow[bool | Failure]:
     if hold.degraded:
         return True
     room.memory.held.drop(hold)
-    reply = yield from _or_again(room.commands.release(hold.ask))
+    command = room.commands.release(hold.ask)
+    reply = yield from _sent(command, lambda: command)
     if reply is False or (isinstance(reply, Failure) and hold.over):
         room.lose(hold, hold.cause)
     hold.close()
@@ -131,26 +133,17 @@ def extend(room: Room, hold: Hold, ttl_us: int) -> Flow[bool | Failure]:
     return reply
 
 
-def _or_leave(room: Room, ask: Ask, command: Command[Answer]) -> Flow[Answer | Failure]:
+def _sent(command: Command[T], undo: Callable[[], Command[Any]]) -> Flow[T | Failure]:
+    """Send a command. Interrupted, it may or may not have left: ``undo`` is sent in the background, which does no harm
+    either way.
+    """
     try:
         reply = (yield Batch((command,)))[0]
         return reply if isinstance(reply, Failure) else command.parse(reply)
     except GeneratorExit:
         raise
     except BaseException:
-        _ = yield from leave(room, ask)
-        raise
-
-
-def _or_again(command: Command[T]) -> Flow[T | Failure]:
-    """Interrupted, the command may not have left: sent again in the background it does no harm."""
-    try:
-        reply = (yield Batch((command,)))[0]
-        return reply if isinstance(reply, Failure) else command.parse(reply)
-    except GeneratorExit:
-        raise
-    except BaseException:
-        _ = yield from one(command)
+        _ = yield from one(undo())
         raise
 
 

@@ -1,8 +1,6 @@
 """The locks of one application: what the settings say, and what this process holds; made once."""
 
 import itertools
-import os
-import secrets as randomness
 import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
@@ -14,6 +12,7 @@ from redis_mw.locks.ask import Ask, Wanted, wanted
 from redis_mw.locks.commands import Commands, Granted
 from redis_mw.locks.held import Held
 from redis_mw.locks.hold import Hold, Loss
+from redis_mw.processes import Ids, PerProcess
 from redis_mw.settings import Duration, Locks, Settings, microseconds
 
 REMEMBERED = 1024
@@ -24,14 +23,12 @@ MOST_KEPT = 64
 
 
 class Memory:
-    """What one process knows; a forked child begins with nothing: what its parent holds is the parent's."""
+    """What one process knows: what its parent holds is the parent's."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.pid = os.getpid()
         self.held = Held(clock)
-        self._ids = itertools.count()
-        self._own = randomness.token_hex(8)
-        self._channels = itertools.count()
+        self._numbers = itertools.count()
+        self._channels = Ids()
         self._free: list[str] = []
         self._kept: set[str] = set()
         self._to_keep: list[str] = []
@@ -41,8 +38,8 @@ class Memory:
         try:
             channel = self._free.pop()
         except IndexError:
-            channel = f"{self._own}-{next(self._channels):x}"
-        return f"{channel}.{next(self._ids):x}"
+            channel = self._channels.new()
+        return f"{channel}.{next(self._numbers):x}"
 
     def done(self, ask: Ask) -> None:
         """The attempt is over, so another one may use its channel."""
@@ -75,9 +72,9 @@ class Room:
         self.open_in_outage = locks.on_outage == "open"
         self.ttl = locks.ttl
         self.wait = locks.wait
-        self.memory = Memory(clock)
-        """What this process knows; made anew by the first attempt after a fork."""
-        self._children: dict[int, Memory] = {}
+        self._memories = PerProcess(lambda: Memory(clock))
+        self.memory = self._memories.here()
+        """What this process knows; looked for anew by each attempt."""
         self._known = lru_cache(REMEMBERED)(partial(wanted, settings.prefix, locks))
 
     def wanted(
@@ -93,9 +90,7 @@ class Room:
 
     def ask(self, wanted: Wanted) -> Ask:
         """A new attempt to get it."""
-        if self.memory.pid != os.getpid():
-            # Threads may find out at once, and two memories would give two attempts one token. (setdefault is atomic.)
-            self.memory = self._children.setdefault(os.getpid(), Memory(self.clock))
+        self.memory = self._memories.here()
         return Ask(wanted, ("s" if wanted.shared else "x") + self.memory.new_id())
 
     def done(self, ask: Ask) -> None:

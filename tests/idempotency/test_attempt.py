@@ -18,7 +18,7 @@ from redis_mw.idempotency.claim import forget
 from redis_mw.idempotency.outcomes import Busy, First, Mismatch, Orphan, Replay, Unkept
 from redis_mw.idempotency.refusals import TYPE
 from redis_mw.idempotency.room import Room
-from redis_mw.idempotency.scope import Sender
+from redis_mw.policy.caller import Caller
 from redis_mw.testing import count_round_trips
 
 Make = Callable[..., Attempt]
@@ -150,8 +150,8 @@ def test_a_key_that_was_used_for_something_else_is_refused_in_any_state(
 def test_two_callers_may_use_one_key(room: Room, run: Run) -> None:
     entry = room.entry(Idempotent(), "here")
     request = Request("POST", "/pay", headers=Fields((("Idempotency-Key", "a"),)))
-    for sender in (Sender(address="192.0.2.7"), Sender(address="192.0.2.8"), Sender(session="s1"), Sender("s2")):
-        one = begun_by(sender, room, entry, request)
+    for caller in (Caller("192.0.2.7"), Caller("192.0.2.8"), Caller(session="s1"), Caller(session="s2")):
+        one = begun_by(caller, room, entry, request)
         assert isinstance(one, Attempt)
         run(one.ask())
         assert one.outcome == First()

@@ -11,28 +11,29 @@ from redis_mw.events import Events
 from redis_mw.http.request import Fields
 from redis_mw.idempotency.entry import Entry
 from redis_mw.idempotency.room import Room, idempotency_of
-from redis_mw.idempotency.scope import Names, Scope, Sender, default_scope
+from redis_mw.idempotency.scope import Names, Scope, default_scope
+from redis_mw.policy.caller import Caller
 from redis_mw.policy.templates import Template
 
 texts = st.text(st.characters(exclude_categories=()), max_size=20)
 scopes = st.builds(Scope, st.sampled_from(["session", "client", "user"]), texts)
 
-AUTHORIZED = Sender(address="192.0.2.7", headers=Fields((("Authorization", "Bearer abc"),)))
+AUTHORIZED = Caller(address="192.0.2.7", headers=Fields((("Authorization", "Bearer abc"),)))
 
 
 def test_a_caller_is_told_by_session_else_authorization_else_address() -> None:
-    assert default_scope(Sender("s1", "192.0.2.7", "42", AUTHORIZED.headers)) == Scope("session", "s1")
+    assert default_scope(Caller("192.0.2.7", AUTHORIZED.headers, "42", "s1")) == Scope("session", "s1")
     assert default_scope(AUTHORIZED) == Scope("authorization", "Bearer abc", credential=True)
-    assert default_scope(Sender(address="192.0.2.7")) == Scope("client", "192.0.2.7")
-    assert default_scope(Sender()) == Scope("client", "")
+    assert default_scope(Caller(address="192.0.2.7")) == Scope("client", "192.0.2.7")
+    assert default_scope(Caller()) == Scope("client", "")
 
 
-def scope(sender: Sender, fill: Any = None, **policy: Any) -> Scope:
-    return Entry(Idempotent(**policy), "here").scope(sender, fill or (lambda template: template.fill({})))
+def scope(caller: Caller, fill: Any = None, **policy: Any) -> Scope:
+    return Entry(Idempotent(**policy), "here").scope(caller, fill or (lambda template: template.fill({})))
 
 
 def test_a_policy_may_tell_them_in_another_way_and_falls_back_where_it_cannot() -> None:
-    session = Sender("s1", "192.0.2.7", "42", AUTHORIZED.headers)
+    session = Caller("192.0.2.7", AUTHORIZED.headers, "42", "s1")
     assert scope(session, scope="user") == Scope("user", "42")
     assert scope(AUTHORIZED, scope="user") == default_scope(AUTHORIZED)
     assert scope(session, scope="client") == Scope("client", "192.0.2.7")
@@ -49,13 +50,13 @@ def test_a_callable_gets_the_frameworks_own_request() -> None:
         asked.append(request)
         return "acme"
 
-    assert scope(Sender(native=native), scope=tenant) == Scope("call", "acme", credential=True)
+    assert scope(Caller(native=native), scope=tenant) == Scope("call", "acme", credential=True)
     assert asked == [native]
 
 
 def test_what_is_no_text_is_a_mistake_of_the_policy() -> None:
     with pytest.raises(PolicyError, match="the scope at here gave a int"):
-        _ = scope(Sender(), scope=lambda native: 42)
+        _ = scope(Caller(), scope=lambda native: 42)
 
 
 def test_a_template_is_filled_for_the_request_and_without_a_value_it_counts_for_nothing() -> None:

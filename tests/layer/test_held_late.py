@@ -143,6 +143,18 @@ def test_who_tries_again_after_something_broke_gets_no_further(app: App) -> None
         assert not exchange.passed(late.mark)
 
 
+def test_a_mark_that_was_seen_and_never_asked_has_not_passed(app: App) -> None:
+    """As where the body of the request could not be read: who tries again is asked then."""
+    exchange, late = app.opened(), placed("1/hour")
+    app.layer.routed(exchange, [late], exchange.route)
+    assert not exchange.passed(late.mark)
+    app.layer.routed(exchange, [late], exchange.route)
+    with count_round_trips() as trips:
+        assert app.hold(exchange) is None and exchange.passed(late.mark)
+    assert trips.total == 1
+    assert len(exchange.tally.verdicts) == 2
+
+
 def test_a_limiter_for_the_client_of_a_request_knows_the_session_too(app: App) -> None:
     limit = Limit("1/minute", by="session")
     ada, grace = (

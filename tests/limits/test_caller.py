@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from redis_mw import Limit, PolicyError, Settings, SettingsError
 from redis_mw.http.address import parsed
 from redis_mw.http.request import Fields
-from redis_mw.limits.caller import Caller, Client, Clients
+from redis_mw.limits.caller import Client, Clients
 from redis_mw.limits.entry import by_of
 from redis_mw.limits.room import Room
+from redis_mw.policy.caller import Caller
 
 SECRET = "s" * 32
 CLIENTS = Clients(64, SECRET)

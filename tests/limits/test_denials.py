@@ -8,12 +8,12 @@ import pytest
 from redis_mw import Limit, RedisMW, Settings, Strikes
 from redis_mw.limits import denials, direct
 from redis_mw.limits.asks import Ask
-from redis_mw.limits.caller import Caller
 from redis_mw.limits.denials import Denials
 from redis_mw.limits.quota import quota_of
 from redis_mw.limits.room import Room
 from redis_mw.limits.tally import Tally
 from redis_mw.limits.verdict import Verdict
+from redis_mw.policy.caller import Caller
 from redis_mw.testing import count_round_trips
 
 LIMIT = Limit("1/hour")

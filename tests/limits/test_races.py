@@ -15,10 +15,10 @@ from redis_mw import AsyncRedisMW, Limit, RedisMW, Settings, replace
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.events import Events
 from redis_mw.limits import direct
-from redis_mw.limits.caller import Caller
 from redis_mw.limits.entry import Entry
 from redis_mw.limits.room import Room
 from redis_mw.limits.tally import Tally
+from redis_mw.policy.caller import Caller
 
 TRIES, AMOUNT = 600, 100
 ALGORITHMS = {

@@ -8,10 +8,10 @@ import pytest
 from redis_mw import Event, Limit, PolicyError, RedisMW, Settings, Strikes
 from redis_mw.http.request import Fields
 from redis_mw.limits import direct
-from redis_mw.limits.caller import Caller
 from redis_mw.limits.entry import Entry
 from redis_mw.limits.room import Room, workers_of_environment
 from redis_mw.limits.tally import Tally
+from redis_mw.policy.caller import Caller
 from redis_mw.testing import count_round_trips, outage
 
 WHO = Caller(address="192.0.2.7")

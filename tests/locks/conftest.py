@@ -1,19 +1,16 @@
 """Locks without a framework, taken by code of both colours in one shape."""
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 import pytest
 import redis
+from colours import FOR_EVER, Colour, Loop, Threads
 
-from redis_mw import AsyncRedisMW, Event, Lease, Locks, RedisMW, Settings, replace
+from redis_mw import Event, Lease, Locks, Settings, replace
 from redis_mw.keys import digest
-
-FOR_EVER = 60.0
-"""Seconds; only a broken test waits as long."""
 
 
 class Taken(NamedTuple):
@@ -30,23 +27,12 @@ class Taken(NamedTuple):
         self.client.do(self.lease.extend, ttl)
 
 
-class Client:
-    """``mw.locks`` of one colour; ``start`` does in the background what ``do`` waits for."""
-
-    mw: Any
-
-    def start(self, method: Callable[..., Any], *args: Any) -> Future[Any]:
-        raise NotImplementedError
+class Client(Colour):
+    """``mw.locks`` of one colour."""
 
     def inside(self, lock: Any, body: Callable[[Lease], object]) -> None:
         """A ``with`` block."""
         raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
-
-    def do(self, method: Callable[..., Any], *args: Any) -> Any:
-        return self.start(method, *args).result(FOR_EVER)
 
     def acquire(self, *names: str, **how: Any) -> Taken:
         return self.acquiring(*names, **how).result(FOR_EVER)
@@ -61,21 +47,11 @@ class Client:
             else:
                 taken.set_result(Taken(self, lock, lease.result()))
 
-        self.start(lock.acquire).add_done_callback(done)
+        self.begin(lock.acquire).add_done_callback(done)
         return taken
 
-    def run(self, flow: Any) -> Any:
-        return self.do(self.mw.driver.run, flow)
 
-
-class OnThreads(Client):
-    def __init__(self, settings: Settings) -> None:
-        self.mw = RedisMW(settings)
-        self._threads = ThreadPoolExecutor(40)
-
-    def start(self, method: Callable[..., Any], *args: Any) -> Future[Any]:
-        return self._threads.submit(method, *args)
-
+class OnThreads(Threads, Client):
     def inside(self, lock: Any, body: Callable[[Lease], object]) -> None:
         def block() -> None:
             with lock as lease:
@@ -83,37 +59,14 @@ class OnThreads(Client):
 
         self.do(block)
 
-    def close(self) -> None:
-        self.mw.close()
-        self._threads.shutdown()
 
-
-class OnLoop(Client):
-    def __init__(self, settings: Settings) -> None:
-        self.mw = AsyncRedisMW(settings)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def start(self, method: Callable[..., Any], *args: Any) -> Future[Any]:
-        async def awaited() -> Any:
-            return await method(*args)
-
-        return asyncio.run_coroutine_threadsafe(awaited(), self._loop)
-
+class OnLoop(Loop, Client):
     def inside(self, lock: Any, body: Callable[[Lease], object]) -> None:
         async def block() -> None:
             async with lock as lease:
                 await asyncio.to_thread(body, lease)
 
         self.do(block)
-
-    def close(self) -> None:
-        self.do(self.mw.aclose)
-        self.do(self._loop.shutdown_default_executor)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 class Kept:

@@ -5,14 +5,14 @@ from redis_mw.http.request import Request
 from redis_mw.idempotency.attempt import Attempt, begin
 from redis_mw.idempotency.entry import Entry
 from redis_mw.idempotency.room import Room
-from redis_mw.idempotency.scope import Sender
+from redis_mw.policy.caller import Caller
 
-SENDER = Sender(address="192.0.2.7")
+SENDER = Caller(address="192.0.2.7")
 
 
-def begun_by(sender: Sender, room: Room, entry: Entry, request: Request) -> Attempt | IdempotencyError | None:
+def begun_by(caller: Caller, room: Room, entry: Entry, request: Request) -> Attempt | IdempotencyError | None:
     """What a request of this sender comes to."""
     attempt = begin(room, entry, request)
     if isinstance(attempt, Attempt):
-        attempt.comes_from(sender, lambda template: template.text)
+        attempt.comes_from(caller, lambda template: template.text)
     return attempt

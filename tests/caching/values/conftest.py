@@ -3,81 +3,40 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 import redis
+from colours import FOR_EVER, Colour, Loop, Threads
 
-from redis_mw import AsyncRedisMW, Cache, Event, RedisMW, Settings, replace
-
-FOR_EVER = 60.0
-"""Seconds; only a broken test waits as long."""
+from redis_mw import Cache, Event, Settings, replace
 
 
-class Client:
+class Client(Colour):
     """``mw.cache`` of one colour. ``client.get(...)`` waits for what ``client.start("get", ...)`` begins."""
-
-    mw: Any
 
     def start(self, method: str, *args: Any, **kwargs: Any) -> Future[Any]:
         return self.begin(getattr(self.mw.cache, method), *args, **kwargs)
-
-    def begin(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
-        raise NotImplementedError
-
-    def close(self) -> None:
-        raise NotImplementedError
 
     def loader(self, work: Callable[[], Any]) -> Callable[[], Any]:
         """Something to load with, which may take its time, as code of this colour would write it."""
         return work
 
-    def run(self, flow: Any) -> Any:
-        return self.begin(self.mw.driver.run, flow).result(FOR_EVER)
-
     def __getattr__(self, method: str) -> Callable[..., Any]:
         return lambda *args, **kwargs: self.start(method, *args, **kwargs).result(FOR_EVER)
 
 
-class OnThreads(Client):
-    def __init__(self, settings: Settings) -> None:
-        self.mw = RedisMW(settings)
-        self._threads = ThreadPoolExecutor(128)
-
-    def begin(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
-        return self._threads.submit(function, *args, **kwargs)
-
-    def close(self) -> None:
-        self.mw.close()
-        self._threads.shutdown()
+class OnThreads(Threads, Client):
+    pass
 
 
-class OnLoop(Client):
-    def __init__(self, settings: Settings) -> None:
-        self.mw = AsyncRedisMW(settings)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def begin(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
-        async def awaited() -> Any:
-            return await function(*args, **kwargs)
-
-        return asyncio.run_coroutine_threadsafe(awaited(), self._loop)
-
+class OnLoop(Loop, Client):
     def loader(self, work: Callable[[], Any]) -> Callable[[], Any]:
         async def load() -> Any:
             return await asyncio.to_thread(work)
 
         return load
-
-    def close(self) -> None:
-        self.begin(self.mw.aclose).result(FOR_EVER)
-        self.begin(self._loop.shutdown_default_executor).result(FOR_EVER)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
 
 
 class Load:
