@@ -1,7 +1,7 @@
 """redis-mw: the request layer for Python web applications on Redis.
 
-Sessions, rate limits, locks, idempotency keys, a cache of data, and the ground that response caching will stand on: one
-core of flows, two drivers, three frameworks. Start at ``RedisMW`` and ``Settings``; the integrations are packages of
+Sessions, rate limits, locks, idempotency keys, a cache of responses and of data: one core of flows, two drivers, three
+frameworks. Start at ``RedisMW`` and ``Settings``; the integrations are packages of
 their own (``redis_mw_starlette``, ``redis_mw_django``, ``redis_mw_flask``).
 """
 
@@ -34,7 +34,7 @@ from redis_mw.limits.fields import EXPOSED as EXPOSE_HEADERS
 from redis_mw.limits.verdict import Explanation, Verdict
 from redis_mw.locks.lease import Lease
 from redis_mw.policy.current import Context, current
-from redis_mw.policy.decorators import idempotent, limited, locked
+from redis_mw.policy.decorators import cached, idempotent, limited, locked
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.settings import (
     Cache,
@@ -96,6 +96,7 @@ __all__ = [
     "Strikes",
     "ValueTooLarge",
     "Verdict",
+    "cached",
     "current",
     "idempotent",
     "limited",

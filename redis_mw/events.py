@@ -24,6 +24,7 @@ EventName: TypeAlias = Literal[
     "cache.miss",
     "cache.stale",
     "cache.store",
+    "cache.pass",
     "cache.purge",
     "cache.damaged",
     "limit.allowed",

@@ -17,11 +17,14 @@ INCLUDE = re.compile(r"^--include (\w+)\n", re.MULTILINE)
 def script(package: str, name: str) -> Script:
     """Read ``<name>.lua`` from ``package`` and make it known to the drivers.
 
-    A line ``--include <name>`` in it stands for what is in that file: what several scripts share.
+    A line ``--include <name>`` in it stands for what is in that file, there or in the package around it: what several
+    scripts share.
     """
+    rooms = [files(package), files(package.rpartition(".")[0])]
 
     def read(name: str) -> str:
-        text = files(package).joinpath(f"{name}.lua").read_text(encoding="utf-8")
+        found = next(path for room in rooms if (path := room.joinpath(f"{name}.lua")).is_file())
+        text = found.read_text(encoding="utf-8")
         return INCLUDE.sub(lambda found: read(found[1]), text)
 
     text = read(name)

@@ -7,17 +7,15 @@ ever: another one starts beside it, up to a number, and late followers change to
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
-
-from redis_mw.caching.values.entry import Packed
+from typing import Any, Generic, TypeVar
 
 E = TypeVar("E")
 
 
 class Flight(Generic[E]):
-    """One making of a value. ``ended`` is how those who follow know that it is over, in their own colour.
+    """One making of a thing. ``ended`` is how those who follow know that it is over, in their own colour.
 
-    ``packed`` is what was made; ``dropped`` says that it was of before an invalidation, so whoever asked after that
+    ``made`` is what came of it; ``dropped`` says that it was of before an invalidation, so whoever asked after that
     must not have it. ``error`` is what its maker raised. Without either it was interrupted.
     """
 
@@ -27,8 +25,8 @@ class Flight(Generic[E]):
         self.number = number
         self.ended = ended
         self.began: float | None = None
-        """When it began to make the value, by a monotonic clock; until then it waits for another process."""
-        self.packed: Packed | None = None
+        """When it began to make it, by a monotonic clock; until then it waits for another process."""
+        self.made: Any = None
         self.dropped = False
         self.error: Exception | None = None
 
@@ -58,7 +56,7 @@ class Flights(Generic[E]):
             return self._start(name, tags, flight.number + 1 if flight is not None else 1), True
 
     def begin(self, flight: Flight[E]) -> None:
-        """It makes the value from now on."""
+        """It makes the thing from now on."""
         flight.began = self._clock()
 
     def change(self, flight: Flight[E]) -> tuple[Flight[E], bool] | None:

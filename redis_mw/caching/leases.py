@@ -27,12 +27,16 @@ LONGEST_S = 600.0
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """A lease that is ours, on each of ``keys``; ``versions`` are those of the tags when it was taken."""
+    """A lease that is ours, on each of ``keys``; ``versions`` are those of the tags when it was taken, ``taken_us`` when
+    that was. ``variant`` says of which page of a URL.
+    """
 
     keys: tuple[str, ...]
     owner: str
     lease_us: int
     versions: tuple[bytes, ...] = ()
+    variant: str = ""
+    taken_us: int = 0
 
 
 class _Held(NamedTuple):

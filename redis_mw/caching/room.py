@@ -2,12 +2,19 @@
 
 import random
 import secrets as randomness
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any
 
+from redis_mw.caching.flights import Flights
 from redis_mw.caching.leases import Leases
+from redis_mw.caching.local import Local
+from redis_mw.caching.pages import commands as pages
+from redis_mw.caching.pages.known import Known
 from redis_mw.caching.pending import Pending
 from redis_mw.caching.tags import SEED
 from redis_mw.caching.values.commands import Commands
+from redis_mw.caching.values.entry import LARGEST
 from redis_mw.events import EventName, Events
 from redis_mw.processes import Ids, PerProcess
 from redis_mw.settings import Cache, Settings, microseconds, seconds
@@ -16,14 +23,24 @@ from redis_mw.settings import Cache, Settings, microseconds, seconds
 class Memory:
     """What one process knows: what its parent makes is the parent's."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, pages: pages.Commands, cache: Cache, wait_s: float) -> None:
         self.leases = Leases(commands.leases)
         self.pending = Pending()
+        self.page_leases = Leases(pages.leases)
+        self.flights: Flights[Future[None]] = Flights(Future, wait_s, cache.origin_cap)
+        """Of pages; those of values belong to whoever makes them."""
+        self.vary = Known()
+        self.local: Local[Any] = Local(cache.l1_bytes, seconds(cache.l1_age))
+        """The pages that need no round trip."""
         self._ids = Ids()
 
     def new_owner(self) -> str:
         """Who makes something."""
         return self._ids.new()
+
+    def forget_pages(self, names: Iterable[str] = (), tags: Iterable[str] = ()) -> None:
+        """What is being made of these here is of before now: who comes later does not follow it."""
+        self.flights.forget(tags=(*names, *tags))
 
 
 class Room:
@@ -41,7 +58,19 @@ class Room:
         self.compress_from = cache.compress_from
         self.max_value = cache.max_value
         self.chunks = cache.chunks
-        self._memories = PerProcess(lambda: Memory(self.commands))
+        self.pages = pages.Commands(settings.prefix, microseconds(settings.patience), self.commands.tags)
+        self.max_body = cache.max_body
+        self.variants = cache.variants
+        self.honour_client = cache.honour_client_no_cache
+        self.store_set_cookie = cache.store_set_cookie
+        self.hosts = frozenset(host.lower() for host in settings.allowed_hosts)
+        self.debug = settings.debug_headers
+        self._memories = PerProcess(lambda: Memory(self.commands, self.pages, cache, self.wait_s))
+
+    @property
+    def largest_body(self) -> int:
+        """Bytes that the body of a page may have."""
+        return LARGEST if self.chunks else self.max_body
 
     @property
     def memory(self) -> Memory:

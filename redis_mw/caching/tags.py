@@ -5,9 +5,9 @@
 ==============================  ======================================================================================
 
 Each half is a time in microseconds and something random, so none comes twice: a version that the server has evicted
-revives nothing when a new one is drawn. Dropping a tag forgets its version, *hard*, or changes its second half,
-*soft*: what hangs on it is then stale. So it costs the same whatever hangs on it. A version lives longer than what
-hangs on it.
+revives nothing when a new one is drawn. Dropping a tag changes its version, *hard*, or only its second half, *soft*:
+what hangs on it is then stale. So it costs the same whatever hangs on it. A version lives longer than what hangs on it,
+and one that was dropped longer than anything takes to be made.
 """
 
 from collections.abc import Sequence
@@ -21,6 +21,7 @@ from redis_mw.scripts import script
 
 HERE = "redis_mw.caching"
 SOFTEN = script(HERE, "soften")
+DISCARD = script(HERE, "discard")
 
 MOST = 32
 """Tags of one entry."""
@@ -60,10 +61,10 @@ class TagCommands:
     def key(self, name: str) -> str:
         return key(self._prefix, "g1", name, "v")
 
-    def drop(self, name: str) -> Command[bool]:
-        """Nothing that hangs on the tag is used any more."""
-        at = self.key(name)
-        return Command(("UNLINK", at), bool, (at,), role="cache", patience_us=self._patience_us)
+    def drop(self, name: str, seed: bytes) -> Command[bool]:
+        """Nothing that hangs on the tag is used any more, and nothing that is being made for it is stored."""
+        words: Any = (self.now_us, seed)
+        return Command(words, bool, (self.key(name),), DISCARD, "cache", self._patience_us)
 
     def soften(self, name: str, seed: bytes) -> Command[bool]:
         """What hangs on the tag is stale."""

@@ -70,9 +70,9 @@ class SyncMaking:
                 return self._lead(flights, flight, ask, load, found)
             if flight.error is not None:
                 raise flight.error
-            if flight.packed is not None and not flight.dropped:
+            if flight.made is not None and not flight.dropped:
                 try:
-                    return ask.read(flight.packed)
+                    return ask.read(flight.made)
                 except Damaged:
                     pass
 
@@ -92,11 +92,11 @@ class SyncMaking:
                 found = self._driver.run(wait(self._room, ask))
                 attend_cache(self._driver, self._room)
             if found.packed is not None:
-                flight.packed = found.packed
+                flight.made = found.packed
                 return found.value
             flights.begin(flight)
             packed, value, stored = self._make(ask, load, found, partial(flights.end, flight))
-            flight.packed, flight.dropped = packed, stored is False
+            flight.made, flight.dropped = packed, stored is False
             return value
         except Exception as error:
             flight.error = error
@@ -179,9 +179,9 @@ class AsyncMaking:
                 return await asyncio.shield(self._task(self._lead(flights, flight, ask, load, found)))
             if flight.error is not None:
                 raise flight.error
-            if flight.packed is not None and not flight.dropped:
+            if flight.made is not None and not flight.dropped:
                 try:
-                    return ask.read(flight.packed)
+                    return ask.read(flight.made)
                 except Damaged:
                     pass
 
@@ -214,11 +214,11 @@ class AsyncMaking:
                 found = await self._driver.run(wait(self._room, ask))
                 attend_cache(self._driver, self._room)
             if found.packed is not None:
-                flight.packed = found.packed
+                flight.made = found.packed
                 return found.value
             flights.begin(flight)
             packed, value, stored = await self._make(ask, load, found, partial(flights.end, flight))
-            flight.packed, flight.dropped = packed, stored is False
+            flight.made, flight.dropped = packed, stored is False
             return value
         except Exception as error:
             flight.error = error

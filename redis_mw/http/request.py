@@ -42,6 +42,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     """One request; ``path`` is decoded and what the framework routes on, ``query`` raw, ``client`` the address.
 
     ``host`` is the value of the Host field; ``client`` is None where the server does not know it (a Unix socket).
+    ``root`` is where the application is mounted, which its path leaves out.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     host: str = ""
     headers: Headers = Fields()
     client: str | None = None
+    root: str = ""
 
     def cookie(self, name: str) -> str | None:
         """The cookie's value; parsed when asked for."""

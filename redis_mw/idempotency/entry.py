@@ -33,6 +33,11 @@ class Entry:
         elif scope is not None:
             self._call = resolve(scope, place)
 
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """All that is filled with what a request has."""
+        return () if self.template is None else (self.template,)
+
     def holds_for(self, method: str) -> bool:
         """Whether it is for requests of this method."""
         return method in self._methods

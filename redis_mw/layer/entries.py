@@ -2,16 +2,17 @@
 
 from typing import TypeAlias
 
+from redis_mw.caching.pages.entry import Entry as Page
 from redis_mw.idempotency.entry import Entry as Claimed
 from redis_mw.layer.rooms import Rooms
 from redis_mw.limits.entry import Entry as Limited
 from redis_mw.locks.entry import Entry as Locked
-from redis_mw.policy.marks import Mark, Placed
+from redis_mw.policy.marks import Mark, Placed, caches
 from redis_mw.policy.table import Policies, Table
 from redis_mw.policy.templates import OF_SESSION
-from redis_mw.settings import Idempotent, Limit, Lock, Policy, Settings
+from redis_mw.settings import Cached, Idempotent, Limit, Lock, Policy, Settings
 
-Entry: TypeAlias = Limited | Locked | Claimed
+Entry: TypeAlias = Limited | Locked | Claimed | Page
 
 
 class Entries:
@@ -30,6 +31,15 @@ class Entries:
         """What the rules say of a request."""
         return self._table.policies(method, path)
 
+    def caches(self, path: str) -> bool:
+        """Whether responses to a GET for this path may be kept."""
+        return bool(caches) or (self._table.caches and self.of_rules("GET", path).cache is not None)
+
+    @property
+    def cache_something(self) -> bool:
+        """Whether any are."""
+        return self._rooms.caching is not None and (bool(caches) or self._table.caches)
+
     def of_mark(self, placed: Placed, route: str) -> Entry | None:
         """What a mark asks for, None where its feature is turned off.
 
@@ -46,13 +56,14 @@ class Entries:
         entry = self._compiled(policy, place)
         if isinstance(entry, Limited):
             self.needs_routes = self.needs_routes or "route" in entry.by
-        elif entry is not None and entry.template is not None:
-            entry.template.must_know(parameters, place)
-            self.needs_routes = self.needs_routes or not entry.template.names <= {*OF_SESSION}
+        elif entry is not None:
+            for template in entry.templates:
+                template.must_know(parameters, place)
+                self.needs_routes = self.needs_routes or not template.names <= {*OF_SESSION}
         return entry
 
     def _compiled(self, policy: Policy, place: str) -> Entry | None:
-        limits, locks, idempotency, _ = self._rooms
+        limits, locks, idempotency, caching = self._rooms
         match policy:
             case Limit() if limits is not None:
                 return limits.entry(policy, place)
@@ -60,5 +71,7 @@ class Entries:
                 return Locked(policy, place)
             case Idempotent() if idempotency is not None:
                 return idempotency.entry(policy, place)
+            case Cached() if caching is not None:
+                return Page(policy, place, jitter=caching.jitter)
             case _:
                 return None

@@ -1,11 +1,16 @@
 """One request and its response as the layer sees them: values that its flows take and give."""
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from math import ceil
 from typing import Any, TypeAlias
 
 import msgspec
 
+from redis_mw.caching.flights import Flight
+from redis_mw.caching.pages.entry import Entry as Cached
+from redis_mw.caching.pages.lookup import Lookup
+from redis_mw.caching.pages.served import Served
 from redis_mw.errors import (
     IdempotencyError,
     LeaseLost,
@@ -35,11 +40,15 @@ Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
 class Response(msgspec.Struct, frozen=True):
-    """An answer of the layer's own, or one that the application gave before."""
+    """An answer of the layer's own, or one that the application gave before.
+
+    ``complete``: the length of its body is among its fields, if that is to be told; else whoever sends it says that.
+    """
 
     status: int
     headers: Headers
     body: bytes
+    complete: bool = False
 
 
 class Exchange(msgspec.Struct):
@@ -51,12 +60,15 @@ class Exchange(msgspec.Struct):
     rules (``ruled``). ``held`` are the marks of views that were asked, ``seen`` those that are to be.
 
     ``tally`` is what the limits said once they were asked, ``attempt`` what is known of the key, or ``invalid`` what is
-    wrong with it, ``turns`` the locks. ``turned`` is what refused the request, or answered it, ``broken`` what went
+    wrong with it, ``turns`` the locks, ``lookup`` what is known of the page that it is for (a policy of ``pages``, else of
+    the rules). ``turned`` is what refused the request, or answered it, ``broken`` what went
     wrong while all that was asked.
 
     ``status``, ``headers`` and ``answer`` (the framework's own response) are what limits are settled by; whoever does
     not say them let the request fail. ``started`` says that the client has seen the head of the application's response.
-    ``after`` is clean-up that the response need not wait for.
+    ``accessed`` and ``csrf`` say that what it answers may be for this visitor only: its session was looked at, a token was
+    issued. ``after`` is clean-up that the response need not wait for. ``refreshing``: nobody has sent it and nobody waits
+    for the response, which is to be kept.
     """
 
     request: Request
@@ -68,6 +80,7 @@ class Exchange(msgspec.Struct):
     entries: tuple[Entry, ...] = ()
     locks: tuple[Locked, ...] = ()
     claims: tuple[Claimed, ...] = ()
+    pages: tuple[Cached, ...] = ()
     ruled: Policies = Policies()
     held: set[Mark] = msgspec.field(default_factory=set)
     seen: set[Mark] = msgspec.field(default_factory=set)
@@ -75,19 +88,27 @@ class Exchange(msgspec.Struct):
     attempt: Attempt | None = None
     invalid: IdempotencyError | None = None
     turns: list[Turn] = []
+    lookup: Lookup | None = None
     turned: "Respond | Replay | None" = None
     broken: BaseException | None = None
     status: int = 500
     headers: Headers = ()
     answer: Any = None
     started: bool = False
+    accessed: bool = False
+    csrf: bool = False
+    forgotten: bool = False
+    refreshing: bool = False
     after: Callable[[], Flow[Any]] | None = None
 
     @property
     def asks(self) -> bool:
         """Whether something is to be asked before the application may run, sessions apart."""
         ruled = self.ruled
-        return bool(self.entries or self.locks or self.claims or ruled.lock or ruled.idempotency)
+        if self.refreshing:
+            return False
+        here = self.entries or self.locks or self.claims or self.pages
+        return bool(here or ruled.lock or ruled.idempotency or ruled.cache)
 
     @property
     def stopped(self) -> bool:
@@ -96,7 +117,7 @@ class Exchange(msgspec.Struct):
 
     def passed(self, mark: Mark) -> bool:
         """Whether a mark need not be enforced any more: it was, and the request may go on."""
-        return mark in self.held and not self.stopped
+        return (mark in self.held and not self.stopped) or self.refreshing
 
     @property
     def hold(self) -> Hold | None:
@@ -116,12 +137,24 @@ class Respond(msgspec.Struct, frozen=True):
 
 
 class Replay(msgspec.Struct, frozen=True):
-    """Send what the application has answered before to the same request; it does not run.
+    """Send what the application has answered before, to the same request or to one like it; it does not run.
 
-    Names of fields may repeat, and the body's length is not among them: whoever sends it says that.
+    Names of fields may repeat.
     """
 
     response: Response
+
+
+class Follow(msgspec.Struct, frozen=True):
+    """Another request of this process is at work on the same page: wait until its ``flight`` has ended, for so many
+    seconds at most, then go on by ``follow``.
+    """
+
+    flight: Flight[Future[None]]
+    seconds: float
+
+
+Opened: TypeAlias = "Proceed | Respond | Replay | Follow"
 
 
 class Replayed(RedisMWError):
@@ -157,6 +190,11 @@ def respond(exchange: Exchange, refusal: Refusal) -> Respond:
 def replayed(stored: Stored) -> Replay:
     """What was answered before."""
     return Replay(Response(stored.status, stored.headers, stored.body or b""))
+
+
+def of_page(served: Served) -> Replay:
+    """What is stored of a page."""
+    return Replay(Response(served.status, served.fields, served.body, complete=True))
 
 
 def unavailable(exchange: Exchange, retry_after: float) -> Respond:

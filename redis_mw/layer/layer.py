@@ -1,12 +1,14 @@
 """The layer itself: the features of one application, opened and closed around each of its requests.
 
-It hands flows back and runs none; an integration or a face does, on the driver of its colour. Of the features only the
-response cache is not built yet.
+It hands flows back and runs none; an integration or a face does, on the driver of its colour.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from redis_mw.caching.pages.entry import Entry as Cached
+from redis_mw.caching.pages.made import Hidden
+from redis_mw.caching.pages.served import Served
 from redis_mw.errors import SessionLimitReached
 from redis_mw.flows import Flow, begun, done, together
 from redis_mw.http.address import shortened
@@ -15,10 +17,23 @@ from redis_mw.http.request import Request
 from redis_mw.idempotency.attempt import Attempt
 from redis_mw.idempotency.entry import Entry as Claimed
 from redis_mw.idempotency.response import Stored
+from redis_mw.layer.closing import Closing
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.layer.entries import Entries
-from redis_mw.layer.exchange import Committed, Exchange, Proceed, Replay, Respond, replayed, respond, unavailable
-from redis_mw.layer.opening import Opening
+from redis_mw.layer.exchange import (
+    Committed,
+    Exchange,
+    Follow,
+    Opened,
+    Proceed,
+    Replay,
+    Respond,
+    of_page,
+    replayed,
+    respond,
+    unavailable,
+)
+from redis_mw.layer.opening import Answer, Opening
 from redis_mw.layer.rooms import Rooms
 from redis_mw.layer.senders import Senders
 from redis_mw.limits.entry import Entry as Limited
@@ -39,16 +54,35 @@ NO_ROOMS = Rooms()
 class Layer:
     """What one application has of redis-mw: its rules, its sessions (``room``, with their cookie) or none, and the
     ``rooms`` of its other features.
+
+    ``csrf_cookies`` are those by which the framework knows who has sent a form: their use is told by ``csrf`` of the
+    exchange. ``kept_fields`` are the forwarding fields that it makes the URL of a request of.
     """
 
-    def __init__(self, settings: Settings, room: Room | None, cookie: SessionCookie, rooms: Rooms = NO_ROOMS) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        room: Room | None,
+        cookie: SessionCookie,
+        rooms: Rooms = NO_ROOMS,
+        *,
+        csrf_cookies: Iterable[str] = (),
+        kept_fields: Iterable[str] = (),
+    ) -> None:
         self.settings = settings
         self.room = room
         self.cookie = cookie
         self.rooms = rooms
         self._entries = Entries(settings, rooms)
+        self.closing = Closing(rooms.caching, self._entries)
         self._senders = Senders(settings.trusted_proxies)
-        self._opening = Opening(rooms, self._senders, apart=settings.url_of("locks") != settings.url_of("sessions"))
+        self._opening = Opening(
+            rooms,
+            self._senders,
+            apart=settings.url_of("locks") != settings.url_of("sessions"),
+            own_cookies=frozenset((cookie.name, *csrf_cookies)),
+            kept_fields=frozenset(kept_fields),
+        )
 
     @property
     def needs_routes(self) -> bool:
@@ -59,7 +93,7 @@ class Layer:
     def reads_marks(self) -> bool:
         """Whether there is anything that the marks of a view could ask for."""
         rooms = self.rooms
-        return any(room is not None for room in (rooms.limits, rooms.locks, rooms.idempotency))
+        return any(room is not None for room in rooms)
 
     def begin(
         self,
@@ -126,6 +160,8 @@ class Layer:
                     exchange.locks += (entry,)
                 case Claimed() as entry if entry.holds_for(exchange.request.method):
                     exchange.claims += (entry,)
+                case Cached() as entry if entry.holds_for(exchange.request.method):
+                    exchange.pages += (entry,)
                 case _:
                     exchange.held.add(placed.mark)  # it asks nothing of this request
                     continue
@@ -138,17 +174,27 @@ class Layer:
         """
         return self._opening.attempt_of(exchange)
 
-    def open(self, exchange: Exchange, *, eager: bool) -> Flow[Proceed | Respond | Replay]:
+    def open(self, exchange: Exchange, *, eager: bool) -> Flow[Opened]:
         """Ask Redis for what the request needs, in one trip. ``eager`` loads the session although nobody asked yet.
 
         Where anything is asked, a session with a good cookie rides along. What is told apart by the user, and lists of
         the settings that name users, need the session first: one trip more.
         """
-        visit, required = exchange.visit, exchange.policy.mode == "require"
         if exchange.asks:
             answer = yield from self._asked(exchange)
             if answer is not None:
                 return answer
+        return (yield from self._opened(exchange, eager=eager))
+
+    def follow(self, exchange: Exchange, *, ended: bool, eager: bool) -> Flow[Opened]:
+        """Go on after a ``Follow``: its flight has ``ended``, or the time for that is over."""
+        answer = yield from self._turned(exchange, self._opening.go_on(exchange, ended=ended))
+        return answer if answer is not None else (yield from self._opened(exchange, eager=eager))
+
+    def _opened(self, exchange: Exchange, *, eager: bool) -> Flow[Opened]:
+        visit, required = exchange.visit, exchange.policy.mode == "require"
+        if exchange.lookup is not None and exchange.lookup.follows is not None:
+            return Follow(exchange.lookup.follows, exchange.lookup.room.wait_s)
         if visit is not None and (eager or required):
             if not visit.loaded and visit.away is None:
                 _ = yield from together(visit.load())
@@ -156,6 +202,31 @@ class Layer:
                 exchange.turned = unavailable(exchange, visit.away.retry_after)
                 return exchange.turned
         return Proceed()
+
+    def refresh(self, exchange: Exchange) -> Exchange | None:
+        """The request by which the page that has just been served is made anew, None where it need not be.
+
+        Nobody has sent it: it has no cookies and no credentials, nothing is asked for it, and its response goes nowhere
+        but into the cache. To be answered by the application, in the background; once.
+        """
+        lookup = exchange.lookup
+        if lookup is None or not lookup.refreshes:
+            return None
+        visit = Visit(self.room, None) if self.room is not None else None
+        return Exchange(
+            lookup.request,
+            exchange.policy,
+            visit,
+            native=exchange.native,
+            route=exchange.route,
+            parameters=exchange.parameters,
+            lookup=lookup.refresh(),
+            refreshing=True,
+        )
+
+    def hidden(self, exchange: Exchange) -> Hidden | None:
+        """What the application must not see of the request, once it may run; None where it may see all of it."""
+        return self._opening.hidden(exchange)
 
     def hold(self, exchange: Exchange, *placed: Placed, unseen: bool = False) -> Flow[Respond | Replay | None]:
         """Enforce the marks of a view that nobody saw in time; what is answered instead of by the view, or None.
@@ -165,21 +236,31 @@ class Layer:
         """
         if exchange.broken is not None:
             raise exchange.broken
-        if exchange.turned is not None:
+        if exchange.turned is not None or exchange.refreshing:
             return exchange.turned
         self.routed(exchange, placed, exchange.route, exchange.parameters)
         return (yield from self._asked(exchange, late=not unseen))
 
     def _asked(self, exchange: Exchange, *, late: bool = False) -> Flow[Respond | Replay | None]:
+        return (yield from self._turned(exchange, self._opening.ask(exchange, late=late)))
+
+    def _turned(self, exchange: Exchange, asking: Flow[Answer | None]) -> Flow[Respond | Replay | None]:
         try:
-            answer = yield from self._opening.ask(exchange, late=late)
+            answer = yield from asking
         except BaseException as error:
             exchange.broken = error
             raise
         exchange.held |= exchange.seen
         exchange.seen.clear()
-        if answer is not None:
-            exchange.turned = replayed(answer) if isinstance(answer, Stored) else respond(exchange, answer)
+        match answer:
+            case None:
+                pass
+            case Stored():
+                exchange.turned = replayed(answer)
+            case Served():
+                exchange.turned = of_page(answer)
+            case _:
+                exchange.turned = respond(exchange, answer)
         return exchange.turned
 
     def caller_of(self, exchange: Exchange) -> Caller:
@@ -200,8 +281,8 @@ class Layer:
     def commit(self, exchange: Exchange, data: Mapping[str, Any] | None, whole: bytes | None = None) -> Flow[Committed]:
         """Write what the request did to its session; ``data`` as the handler left it, None if never looked at.
 
-        ``whole`` is the body of the response, if all of it is known and it has to be recorded: then the idempotency key
-        is completed in the same batch. Raises ``SessionTooLarge``, ``CannotEncode`` and ``SessionLimitReached``;
+        ``whole`` is the body of the response, if all of it is known and it has to be recorded: then that is done in the
+        same batch, and so is all else that ``closing.close`` does. Raises ``SessionTooLarge``, ``CannotEncode`` and ``SessionLimitReached``;
         nothing was written then.
         """
         visit = exchange.visit
@@ -212,8 +293,8 @@ class Layer:
             closing.append(begun(visit.close(data)))
             if binds:  # that may be refused
                 closing = [done(_written(exchange, (yield from closing[0])))]
-        if whole is not None:
-            closing.append(self.complete(exchange, whole))
+        if whole is not None or self.closing.closes(exchange):
+            closing.append(self.closing.close(exchange, whole))
         if visit is None:
             _ = yield from together(*closing)
             return Committed()
@@ -221,18 +302,6 @@ class Layer:
         if closed.away is not None:
             return Committed(respond=unavailable(exchange, closed.away.retry_after))
         return Committed(self.set_cookie(exchange), lost=closed.outcome == "conflict")
-
-    def records(self, exchange: Exchange) -> bool:
-        """Whether the application's response has to be given to ``commit`` or ``complete``, before its end is sent."""
-        return exchange.attempt is not None and exchange.attempt.runs and not exchange.stopped
-
-    def complete(self, exchange: Exchange, body: bytes | None) -> Flow[None]:
-        """Store the response (``status`` and ``headers`` of the exchange) for whoever sends the request again.
-
-        A ``body`` of None was too large to be kept, or cut off. What is turned away, or failed, is not stored.
-        """
-        if exchange.attempt is not None and self.records(exchange):
-            yield from exchange.attempt.complete(exchange.status, exchange.headers, body)
 
     def set_cookie(self, exchange: Exchange) -> SetCookie | None:
         """The session cookie that this response has to carry, if any."""
@@ -246,8 +315,9 @@ class Layer:
                 return self.cookie.withdraw()
 
     def fields(self, exchange: Exchange) -> list[tuple[str, str]]:
-        """The fields that tell of the limits, for whatever response the request gets."""
-        return exchange.tally.fields() if exchange.tally is not None else []
+        """The fields that tell of the limits and of the cache, for whatever response the request gets."""
+        limits = exchange.tally.fields() if exchange.tally is not None else []
+        return [*limits, *self.closing.fields(exchange)]
 
     def finishes(self, exchange: Exchange) -> bool:
         """Whether ``finish`` has anything to do."""
@@ -257,6 +327,7 @@ class Layer:
             or (tally is not None and tally.took)
             or (attempt is not None and attempt.settles)
             or any(turn.settles for turn in exchange.turns)
+            or (exchange.lookup is not None and exchange.lookup.settles)
         )
 
     def finish(self, exchange: Exchange) -> Flow[None]:
@@ -270,14 +341,16 @@ class Layer:
         if exchange.tally is not None:
             flows.append(exchange.tally.settle(exchange.status, exchange.answer))
         flows += [turn.settle() for turn in exchange.turns if turn.settles]
+        if exchange.lookup is not None and exchange.lookup.settles:
+            flows.append(exchange.lookup.settle())
         if exchange.attempt is not None and exchange.attempt.settles:
             flows.append(self._settled(exchange, exchange.attempt))
         if flows:
             _ = yield from together(*flows)
 
     def _settled(self, exchange: Exchange, attempt: Attempt) -> Flow[None]:
-        if exchange.started:
-            yield from self.complete(exchange, None)
+        if exchange.started and exchange.attempt is not None and not exchange.stopped:
+            yield from exchange.attempt.complete(exchange.status, exchange.headers, None)
         yield from attempt.settle()
 
 

@@ -1,13 +1,21 @@
 """What is asked for a request before it runs, in one round trip where nothing has to be waited for.
 
-In this order, also within the batch: limits, the idempotency key, locks, the session. What comes first decides: of a
-request that a limit refuses, or that is answered by a replay, the claim, the locks and places in queues are given back
-by the layer's ``finish``, which nobody waits for.
+In this order, also within the batch: limits, the idempotency key, locks, the session, the page. What comes first
+decides: of a request that a limit refuses, or that is answered by a replay, the claim, the locks and places in queues are
+given back by the layer's ``finish``, which nobody waits for.
+
+A page that this process has in its memory is the answer before anything is asked, where nothing comes before it.
 """
 
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from redis_mw.caching.pages import lookup as pages
+from redis_mw.caching.pages.entry import Entry as Page
+from redis_mw.caching.pages.lookup import Lookup
+from redis_mw.caching.pages.made import Hidden
+from redis_mw.caching.pages.served import Served
+from redis_mw.caching.rules.status import CacheStatus
 from redis_mw.errors import Refusal, SessionUnavailable
 from redis_mw.flows import Flow, together
 from redis_mw.idempotency.attempt import Attempt, begin
@@ -23,19 +31,33 @@ from redis_mw.policy.table import Ruled
 
 NOBODY = Caller()
 
-Answer: TypeAlias = Refusal | Stored
+Answer: TypeAlias = Refusal | Stored | Served
 """What a request is answered with instead of by the application."""
+
+NOT_STORED = Served(504, (("Cache-Status", CacheStatus(forwarded="miss", detail="only-if-cached").member()),), b"")
+"""For who wants a stored response only, where there is none (RFC 9111 section 5.2.1.7)."""
 
 
 class Opening:
     """Asks for the requests of one application. ``apart`` says that locks and sessions live on servers of their own, so
-    that a session which is to be read under a lock is read after it.
+    that a session which is to be read under a lock is read after it. ``own_cookies`` are those whose use is noticed,
+    ``kept_fields`` the forwarding fields that the framework itself makes a request's URL of.
     """
 
-    def __init__(self, rooms: Rooms, senders: Senders, *, apart: bool) -> None:
+    def __init__(
+        self,
+        rooms: Rooms,
+        senders: Senders,
+        *,
+        apart: bool,
+        own_cookies: frozenset[str] = frozenset(),
+        kept_fields: frozenset[str] = frozenset(),
+    ) -> None:
         self._rooms = rooms
         self._senders = senders
         self._apart = apart
+        self._own_cookies = own_cookies
+        self._kept_fields = kept_fields
 
     def attempt_of(self, exchange: Exchange) -> Attempt | None:
         """What the idempotency key of a request asks for, None where there is none or nobody asked for one.
@@ -53,6 +75,33 @@ class Opening:
             exchange.invalid = begun
         return exchange.attempt
 
+    def _lookup_of(self, exchange: Exchange, *, late: bool) -> Lookup | None:
+        """What is to be found out of the page that the request is for, None where there is none. Calls what users wrote.
+
+        Of several policies of a view the last counts. Of one that nobody saw in time the answer is kept only if the
+        view, which has the request already, can see nothing in it that it should not.
+        """
+        room, ruled = self._rooms.caching, exchange.ruled.cache
+        if room is None or exchange.lookup is not None or exchange.refreshing:
+            return exchange.lookup
+        entry = exchange.pages[-1] if exchange.pages else ruled.entry if ruled is not None else None
+        if entry is None:
+            return None
+        fill = filling(exchange, _filling_page(exchange, entry))
+        exchange.lookup = pages.begin(room, entry, exchange.request, exchange.native, fill)
+        if exchange.lookup is not None and late:
+            exchange.lookup.shows = self._hidden(exchange.lookup).changes(exchange.request.headers)
+        return exchange.lookup
+
+    def hidden(self, exchange: Exchange) -> Hidden | None:
+        """What the application must not see of a request, None where it may see all of it."""
+        lookup = exchange.lookup
+        return None if lookup is None or lookup.shows is not None else self._hidden(lookup)
+
+    def _hidden(self, lookup: Lookup) -> Hidden:
+        trusted = self._senders.trusts(lookup.request)
+        return lookup.hidden(trusted=trusted, own_cookies=self._own_cookies, kept_fields=self._kept_fields)
+
     def ask(self, exchange: Exchange, *, late: bool = False) -> Flow[Answer | None]:
         """Ask what was not asked yet; where others are at work, wait as long as the policy says.
 
@@ -66,6 +115,7 @@ class Opening:
         locks = self._locks_of(exchange) if exchange.locks or exchange.ruled.lock is not None else []
         by_user = bool(locks) and any(entry.needs_user(parameters) for entry, parameters in locks)
         by_user = by_user or (attempt is not None and attempt.entry.needs_user(_filling_key(exchange, attempt)))
+        by_user = by_user or self._page_needs_user(exchange)
         if visit is not None and not visit.loaded and visit.away is None and (by_user or self._limits_user(exchange)):
             yield from visit.load()
         caller = self._caller(exchange, attempt)
@@ -81,19 +131,42 @@ class Opening:
             if attempt is not None:
                 attempt.comes_from(caller, filling(exchange, _filling_key(exchange, attempt), apart=True))
             turn = self._turn(exchange, locks)
-        answer = yield from self._together(exchange, asks, attempt, turn, late=late)
+        lookup = self._lookup_of(exchange, late=late) if exchange.invalid is None else None
+        lookup = lookup if lookup is not None and lookup.state == "new" else None
+        nothing_before = not asks and attempt is None and turn is None
+        if lookup is not None and lookup.local() and nothing_before:
+            return lookup.answer
+        answer = yield from self._together(exchange, asks, attempt, turn, lookup, late=late)
+        if answer is None and lookup is not None and exchange.invalid is None:
+            answer = yield from _looked(lookup, follows=not late)
         return answer if answer is not None else exchange.invalid
 
+    def go_on(self, exchange: Exchange, *, ended: bool) -> Flow[Answer | None]:
+        """Go on after the flight that the request follows has ended, or has taken too long."""
+        lookup = exchange.lookup
+        if lookup is None or lookup.follows is None:
+            return None
+        yield from lookup.followed(ended=ended)
+        return (yield from _looked(lookup, follows=True))
+
     def _together(
-        self, exchange: Exchange, asks: list[Any], attempt: Attempt | None, turn: Turn | None, *, late: bool
+        self,
+        exchange: Exchange,
+        asks: list[Any],
+        attempt: Attempt | None,
+        turn: Turn | None,
+        lookup: Lookup | None,
+        *,
+        late: bool,
     ) -> Flow[Answer | None]:
         tally = exchange.tally
         batch: list[Flow[Any]] = [tally.ask(asks)] if tally is not None and asks else []
         batch += [each.ask() for each in (attempt, turn) if each is not None]
-        if not batch:
+        if not batch and lookup is None:
             return None
         reads_later = turn is not None and self._apart
         batch += [] if reads_later else _reading(exchange, again=turn is not None and not late)
+        batch += [lookup.ask()] if lookup is not None else []
         try:
             _ = yield from together(*batch)
         except GeneratorExit:
@@ -116,9 +189,17 @@ class Opening:
         # The claim is not renewed before the request runs, and may have ended while it waited.
         then: list[Flow[Any]] = [attempt.confirm()] if waited and attempt is not None else []
         then += _reading(exchange, again=not late) if reads_later or not turn.was_free else []
+        then += [lookup.again()] if lookup is not None and not turn.was_free else []
         if then:
             _ = yield from together(*then)
         return _answer_of(attempt) if attempt is not None else None
+
+    def _page_needs_user(self, exchange: Exchange) -> bool:
+        ruled = exchange.ruled.cache
+        if self._rooms.caching is None or exchange.refreshing or exchange.lookup is not None:
+            return False
+        entry = exchange.pages[-1] if exchange.pages else ruled.entry if ruled is not None else None
+        return entry is not None and entry.needs_user(_filling_page(exchange, entry))
 
     def _caller(self, exchange: Exchange, attempt: Attempt | None) -> Caller:
         """Who sent the request, for those who ask."""
@@ -172,6 +253,27 @@ class Opening:
         turn = Turn(room, wanted_of(room, named), cancels=cancels)
         exchange.turns.append(turn)
         return turn
+
+
+def _looked(lookup: Lookup, *, follows: bool) -> Flow[Answer | None]:
+    """What comes of the page; where another process makes it, after waiting for that.
+
+    Where another request of this process does, and it ``follows`` such ones, whoever runs this has to wait: ``None``.
+    """
+    while lookup.state == "waits" or (lookup.state == "follows" and not follows):
+        if lookup.state == "waits":
+            yield from lookup.wait()
+        else:
+            yield from lookup.alone()
+    if lookup.refused:
+        return NOT_STORED
+    return lookup.answer if lookup.state == "answered" else None
+
+
+def _filling_page(exchange: Exchange, entry: Page) -> Mapping[str, str]:
+    """What may fill the templates of a page's policy: a rule reads the path in its own way."""
+    ruled = exchange.ruled.cache
+    return ruled.parameters if ruled is not None and ruled.entry is entry else exchange.parameters
 
 
 def _filling_key(exchange: Exchange, attempt: Attempt) -> Mapping[str, str]:

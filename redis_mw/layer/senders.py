@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from redis_mw.http.address import Proxies, client_address
+from redis_mw.http.address import Proxies, client_address, parsed
 from redis_mw.http.request import Request
 from redis_mw.layer.exchange import Exchange
 from redis_mw.limits.watch import ProxyWatch
@@ -23,6 +23,10 @@ class Senders:
         address = client_address(request.client, request.headers, self._proxies)
         self._watch.saw(request, address)
         return address
+
+    def trusts(self, request: Request) -> bool:
+        """Whether the request came through a proxy that is believed."""
+        return bool(self._proxies) and self._proxies.trusts(parsed(request.client) if request.client else None, 0)
 
     def caller(self, exchange: Exchange, *, by_session: bool = True) -> Caller:
         """All that is known of who sent it; the session's name, which is a hash, only where it is needed."""

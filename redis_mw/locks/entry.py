@@ -25,6 +25,11 @@ class Entry:
         else:
             self._call = resolve(name, place)
 
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """All that is filled with what a request has."""
+        return () if self.template is None else (self.template,)
+
     def holds_for(self, method: str) -> bool:
         """Whether it is for requests of this method."""
         return self._methods is None or method in self._methods

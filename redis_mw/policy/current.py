@@ -16,13 +16,14 @@ class Context(msgspec.Struct, frozen=True):
 
     ``mw`` is the direct face of the integration's colour (``AsyncRedisMW`` under ASGI, else ``RedisMW``), ``session``
     the framework's own session object, or None where sessions are off, ``limits`` the request's rate limits, ``locks``
-    what it holds.
+    what it holds, ``cache`` what is kept of its response (``tag``, ``skip``).
     """
 
     mw: Any
     session: Any = None
     limits: Any = None
     locks: Any = None
+    cache: Any = None
 
     @property
     def verdicts(self) -> tuple[Any, ...]:

@@ -5,7 +5,7 @@ a mark could not be seen in time (a foreign decorator dropped it), the wrapper h
 at one more round trip. Called where no layer is mounted it raises ``LayerMissing``: nothing is silently unprotected.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from inspect import iscoroutinefunction, isfunction
 from typing import Any, Literal, TypeVar, cast
@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from redis_mw.policy.current import gate
 from redis_mw.policy.marks import ATTRIBUTE, Above, Mark, Placed, marks_on, name_of, own_marks, write, write_apart
-from redis_mw.settings import Duration, Idempotent, Limit, Lock, Strikes
+from redis_mw.settings import Cached, Duration, Idempotent, Limit, Lock, Strikes
 from redis_mw.settings.rates import By, Cost, Counted, RateText
 
 V = TypeVar("V", bound="Callable[..., Any]")
@@ -100,6 +100,43 @@ def idempotent(
     """
     policy = Idempotent(required=required, scope=scope, wait=wait, methods=methods)
     return marking(Mark(policy.checked("idempotent(...)")))
+
+
+def cached(
+    ttl: Duration = 0,
+    *,
+    tags: Sequence[str] = (),
+    vary: Sequence[str] = (),
+    key: "str | Callable[..., Any] | None" = None,
+    stale: Duration = 0,
+    stale_if_error: Duration = 0,
+    negative: "Mapping[int, Duration] | Duration | None" = None,
+    jitter: float | None = None,
+    public: bool = False,
+    methods: Sequence[str] = ("GET",),
+    host_any: bool = False,
+    cookies: "Sequence[str] | Literal['all']" = (),
+) -> Callable[[V], V]:
+    """Keep a view's responses and give them to everybody who asks for the same; the arguments are those of ``Cached``.
+
+    What is somebody's own is never kept. Of several on one view the last counts:
+    that of the method, or the outermost. Raises ``SettingsError`` for what it could not mean.
+    """
+    policy = Cached(
+        ttl,
+        tags=tags,
+        vary=vary,
+        key=key,
+        stale=stale,
+        stale_if_error=stale_if_error,
+        jitter=jitter,
+        public=public,
+        methods=methods,
+        host_any=host_any,
+        cookies=cookies,
+        **({} if negative is None else {"negative": negative}),
+    )
+    return marking(Mark(policy.checked("cached(...)")))
 
 
 def marking(mark: Mark) -> Callable[[V], V]:

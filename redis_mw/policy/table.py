@@ -1,7 +1,7 @@
 """The table: all rules of one application, compiled, and what they say about a request.
 
-The response cache is not built yet. A rule that asks for it stops the application at its start: what was meant to
-protect must never be missing in silence.
+Settings for what is not built yet stop the application at its start: what was meant to protect must never be missing in
+silence.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -41,6 +41,7 @@ class Policies(NamedTuple):
     limits: tuple[Any, ...] = ()
     lock: Ruled | None = None
     idempotency: Ruled | None = None
+    cache: Ruled | None = None
 
 
 class _Row(NamedTuple):
@@ -53,10 +54,11 @@ class _Row(NamedTuple):
     limits: tuple[Any, ...] = ()
     lock: Any = None
     idempotency: Any = None
+    cache: Any = None
 
     @property
     def says_something(self) -> bool:
-        found = (self.mode, self.touch, self.lock, self.idempotency)
+        found = (self.mode, self.touch, self.lock, self.idempotency, self.cache)
         return bool(self.limits) or any(each is not None for each in found)
 
     def ruled(self, entry: Any, path: str) -> Ruled:
@@ -81,6 +83,8 @@ class Table:
             if row.pattern.literal
         }
         self._patterned = tuple(row for row in rows if not row.pattern.literal)
+        self.caches = any(row.cache is not None for row in rows)
+        """Whether a rule has responses kept."""
 
     def policies(self, method: str, path: str) -> Policies:
         """The first rule that matches and sets ``session`` decides it, so for ``touch``; then ``sessions.skip``. So for
@@ -95,7 +99,7 @@ class Table:
             return self._default
         mode: OnSession | None = None
         touch: bool | None = None
-        limits, lock, idempotency = self._default.limits, None, None
+        limits, lock, idempotency, cache = self._default.limits, None, None, None
         for row in rows:
             if row.methods is None or method in row.methods:
                 mode = row.mode if mode is None else mode
@@ -105,7 +109,10 @@ class Table:
                     lock = row.ruled(row.lock, path)
                 if idempotency is None and row.idempotency is not None and row.idempotency.holds_for(method):
                     idempotency = row.ruled(row.idempotency, path)
-        return Policies(SessionPolicy(mode or "auto", True if touch is None else touch), limits, lock, idempotency)
+                if cache is None and row.cache is not None and row.cache.holds_for(method):
+                    cache = row.ruled(row.cache, path)
+        session = SessionPolicy(mode or "auto", True if touch is None else touch)
+        return Policies(session, limits, lock, idempotency, cache)
 
 
 def _default_limits(settings: Settings, entries: Entries) -> tuple[Any, ...]:
@@ -133,6 +140,7 @@ def _rows(settings: Settings, entries: Entries) -> Iterator[_Row]:
             limits=tuple(limit for limit in limits if limit is not None),
             lock=entries(rule.lock, place, pattern.names) if rule.lock is not None else None,
             idempotency=entries(rule.idempotency, place, pattern.names) if rule.idempotency is not None else None,
+            cache=entries(rule.cache, place, pattern.names) if rule.cache is not None else None,
         )
         if row.says_something:
             yield row
@@ -150,6 +158,3 @@ def _not_built(settings: Settings) -> Iterator[str]:
         yield "wait_replicas: waiting for replicas is not part of this version"
     if settings.read_replicas:
         yield "read_replicas: reading from replicas is not part of this version"
-    for index, rule in enumerate(settings.rules):
-        if rule.cache is not None and settings.cache is not None:
-            yield f"rules[{index}].cache: the response cache is not part of this version"

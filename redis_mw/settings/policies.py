@@ -133,7 +133,12 @@ class Limit(_Rated, frozen=True, kw_only=True):
 
 
 class _Lasting(Policy, frozen=True):
-    ttl: Positive
+    ttl: NotNegative
+
+
+MOST_TAGS = 31
+"""One more may hang on a page by itself."""
+PERSONAL = {"cookie", "authorization", "*"}
 
 
 def _negative() -> Mapping[int, NotNegative] | NotNegative:
@@ -141,7 +146,7 @@ def _negative() -> Mapping[int, NotNegative] | NotNegative:
 
 
 class Cached(_Lasting, frozen=True, kw_only=True):
-    """Responses are kept and shared for ``ttl``."""
+    """Responses are kept and shared, for what they say themselves, else for ``ttl``; 0: only where they say it."""
 
     shorthand: ClassVar[str] = ""
 
@@ -156,6 +161,24 @@ class Cached(_Lasting, frozen=True, kw_only=True):
     methods: Sequence[Method] = ("GET",)
     host_any: bool = False
     cookies: Sequence[Token] | Literal["all"] = ()
+
+    def contradictions(self, path: str) -> Iterator[Problem]:
+        yield from template_problems(f"{path}.key", self.key)
+        for index, tag in enumerate(self.tags):
+            yield from template_problems(f"{path}.tags[{index}]", tag)
+        if len(self.tags) > MOST_TAGS:
+            yield Problem(f"{path}.tags", f"are {len(self.tags)}", f"a response has {MOST_TAGS} at most")
+        if personal := sorted({name.lower() for name in self.vary} & PERSONAL):
+            remedy = 'name cookies in "cookies", or tell visitors apart by "key"'
+            yield Problem(f"{path}.vary", f"names {personal[0]}, by which nothing can be shared", remedy)
+        if others := sorted({*self.methods} - {"GET", "HEAD"}):
+            yield Problem(f"{path}.methods", f"names {others[0]}", "only answers to GET are kept, and given to HEAD")
+        if "GET" not in self.methods:
+            yield Problem(f"{path}.methods", "has no GET", "only answers to GET are kept, and given to HEAD")
+        if isinstance(self.negative, Mapping):
+            for status in self.negative:
+                if not 400 <= status <= 599:
+                    yield Problem(f"{path}.negative", f"names {status}", "give statuses from 400 to 599")
 
 
 class _Named(Policy, frozen=True):

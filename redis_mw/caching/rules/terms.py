@@ -15,7 +15,7 @@ SHORTEST_US = 2_000_000
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The terms a rule sets: ``ttl_us`` for answers, ``negative_us`` by status for refusals and failures.
+    """The terms a rule sets: ``ttl_us`` for answers (0: they have to say it themselves), ``negative_us`` by status for refusals and failures.
 
     ``stale_us`` and ``error_us`` are the windows of RFC 5861 that it grants. ``public``: as if each response said so.
     ``jitter``: the largest share by which a lifetime is shortened, 0 to 1.
@@ -36,7 +36,7 @@ class Terms(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """
         if status >= 400:
             return self.negative_us.get(status)
-        return self.ttl_us if status in HEURISTIC or public or self.public else None
+        return self.ttl_us or None if status in HEURISTIC or public or self.public else None
 
 
 def jittered(lifetime_us: int, jitter: float, u: float) -> int:

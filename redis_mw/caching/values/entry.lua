@@ -4,19 +4,8 @@
 -- tag its name (32 bytes) and its version when the entry was made (24); the body. Flags: 1 to 15 the format of the body,
 -- 0 for None; 16 it is compressed; 32 it is a list of chunks: their id (16 bytes) and number (4).
 -- Chunks are strings at <entry>:<id>:<number>.
--- A tag's version is two halves, each a time in us (8 bytes) and something random (4). Another first half: what hangs on
--- it is gone. Another second half: it is stale.
--- ARGV[1]  now in us ('' asks the server's clock)
-local HEAD, TAG, LAYOUT = 36, 56, 1
-local TAG_MS, MOST_CHUNKS = 3600000, 1025
-local call, pcall = redis.call, redis.pcall
-local sub = string.sub
-
-local now = tonumber(ARGV[1])
-if not now then
-  local time = call('TIME')
-  now = time[1] * 1000000 + time[2]
-end
+--include version
+local HEAD, LAYOUT, MOST_CHUNKS = 36, 1, 1025
 
 local function opened(data)
   if not data or #data < HEAD then return nil end
@@ -40,17 +29,4 @@ local function forget_chunks(key)
     end
   end
   return entry
-end
-
--- The version of a tag, drawn if it has none; it lives for so long at least.
-local function version_of(key, seed, ms)
-  local version = pcall('GET', key)
-  if type(version) ~= 'string' or #version ~= 24 then
-    local half = struct.pack('>I8', now) .. seed
-    version = half .. half
-    call('SET', key, version, 'PX', math.ceil(ms))
-  elseif call('PTTL', key) < ms then
-    call('PEXPIRE', key, math.ceil(ms))
-  end
-  return version
 end

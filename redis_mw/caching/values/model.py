@@ -12,6 +12,8 @@ from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US, 
 from redis_mw.caching.values.entry import HEAD, LAYOUT
 
 HALF = Struct(">Q4s")
+DRAWN = 1 << 63
+"""Says that a version was there because one was asked for, not because something was dropped."""
 
 
 @dataclass
@@ -125,12 +127,14 @@ class Model:
         self.tags[tag] = self.tags[tag][:12] + HALF.pack(self.now, seed)
         return True
 
-    def drop_tag(self, tag: str) -> bool:
-        return self.tags.pop(tag, None) is not None
+    def drop_tag(self, tag: str, seed: bytes) -> bool:
+        known = tag in self.tags
+        self.tags[tag] = HALF.pack(self.now, seed) * 2
+        return known
 
     def version(self, tag: str, seed: bytes) -> bytes:
         """The version of a tag, drawn if it has none."""
-        return self.tags.setdefault(tag, HALF.pack(self.now, seed) * 2)
+        return self.tags.setdefault(tag, HALF.pack(DRAWN | self.now, seed) * 2)
 
     def _end(self, name: str) -> None:
         _ = self.leases.pop(name, None)

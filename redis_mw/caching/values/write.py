@@ -113,7 +113,8 @@ def drop_tags(room: Room, tags: Sequence[str], *, soft: bool) -> Flow[bool]:
     """
     if not tags:
         return True
-    commands = [room.commands.tags.soften(tag, room.seed()) if soft else room.commands.tags.drop(tag) for tag in tags]
+    room.memory.forget_pages(tags=tags)
+    commands = [(room.commands.tags.soften if soft else room.commands.tags.drop)(tag, room.seed()) for tag in tags]
     replies = yield from room.memory.pending.asked(*commands)
     heard = True
     for tag, command, reply in zip(tags, commands, replies, strict=True):

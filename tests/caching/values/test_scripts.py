@@ -123,8 +123,8 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(tag=tags, seed=seeds, soft=st.booleans())
     def drop_tag(self, tag: str, seed: bytes, soft: bool) -> None:
-        command = self.commands.tags.soften(tag, seed) if soft else self.commands.tags.drop(tag)
-        assert self.run(command) == (self.model.soften(tag, seed) if soft else self.model.drop_tag(tag))
+        command = (self.commands.tags.soften if soft else self.commands.tags.drop)(tag, seed)
+        assert self.run(command) == (self.model.soften(tag, seed) if soft else self.model.drop_tag(tag, seed))
 
     @rule(name=names)
     def a_lease_ends(self, name: str) -> None:

@@ -1,0 +1,1 @@
+"""Pages: responses that are kept and shared, one hash of variants for each URL."""

@@ -1,0 +1,325 @@
+"""One run of the application for a cached route: what may be kept of its answer, and what its client gets of that.
+
+The application was asked for the whole of it as nobody in particular (``made.hidden``), so what the client asks with
+regard to its own copy is answered here.
+"""
+
+from collections.abc import Iterable
+from time import monotonic
+from typing import TypeAlias
+
+import msgspec
+
+from redis_mw.caching.leases import Claim
+from redis_mw.caching.pages.entry import Entry
+from redis_mw.caching.pages.keep import give_up, keep, whole
+from redis_mw.caching.pages.look import Found, look
+from redis_mw.caching.pages.made import OF_A_COPY
+from redis_mw.caching.pages.page import Packed, Page, squeezed
+from redis_mw.caching.pages.served import Served, answer_of, needs_body, served
+from redis_mw.caching.room import Room
+from redis_mw.caching.rules.answer import answer
+from redis_mw.caching.rules.fields import Pairs, stored_fields, updated_fields, without
+from redis_mw.caching.rules.freshness import SECOND
+from redis_mw.caching.rules.invalidation import groups
+from redis_mw.caching.rules.reuse import FAILURES, Forwarded, usable_on_error
+from redis_mw.caching.rules.status import CacheStatus, with_status
+from redis_mw.caching.rules.storing import Storable, Unstorable, storing
+from redis_mw.caching.rules.validation import is_about, is_not_modified, not_modified_fields, own_etag, with_etag
+from redis_mw.caching.rules.vary import together, variant, vary
+from redis_mw.caching.tags import MOST, name_of
+from redis_mw.flows import Flow
+from redis_mw.http.request import Fields, Request
+
+Judgement: TypeAlias = Storable | Unstorable
+
+
+class Fetch:
+    """What one run gives. ``found`` is what was there before, ``claim`` the lease if it is ours to store the answer.
+
+    In this order: ``judge`` the head of the answer, ``complete`` with its body before its end is sent; or ``rescue``
+    where there is no answer. ``instead`` is then what the client gets in its place.
+    """
+
+    def __init__(
+        self, room: Room, entry: Entry, request: Request, found: Found, tags: tuple[str, ...], why: Forwarded
+    ) -> None:
+        self._room = room
+        self._entry = entry
+        self._request = request
+        self._found = found
+        self._began = monotonic()
+        self._why = why
+        self._tags = tags
+        self.claim: Claim | None = found.claim
+        self.page: Page | None = found.page
+        self.skipped = False
+        """Whether the application wants its answer not to be kept."""
+        self.instead: Served | None = None
+        self.kept: Found | None = None
+        """What is stored now, for those who follow."""
+        self.useless = False
+        """Whether the answer could not be stored, so that nobody need wait for such a one."""
+        self._status = 0
+        self._headers = Fields()
+        self._judgement: Judgement | None = None
+        self._freshens = False
+        self._etag: str | None = None
+        self._stored = False
+        self._more_tags: list[str] = []
+        self.collapsed = False
+
+    def tag(self, *tags: str) -> None:
+        """Hang the answer on more tags; ValueError where there are too many."""
+        names = tuple(dict.fromkeys((*self._tags, *self._more_tags, *map(name_of, tags))))
+        if len(names) > MOST:
+            raise ValueError(f"{len(names)} tags: a response has {MOST} at most")
+        self._more_tags = list(names[len(self._tags) :])
+
+    @property
+    def validates(self) -> Page | None:
+        """The page that the application is asked about, if the answer may be that it is still right."""
+        page = self.page
+        return page if self.claim is not None and page is not None and page.body is not None else None
+
+    def judge(self, status: int, headers: Iterable[tuple[str, str]], *, accessed: bool, csrf: bool) -> None:
+        """The head of the answer is known, as the application made it."""
+        self._status, self._headers = status, Fields(tuple(headers))
+        now_us = self._now_us()
+        page, fields = self.validates, self._headers
+        if page is not None and status == 304 and is_about(fields, page.headers):
+            self._freshens = True
+            merged = updated_fields(
+                page.fields,
+                fields.pairs,
+                received=now_us // SECOND,
+                store_set_cookie=self._room.store_set_cookie,
+            )
+            status, fields = page.status, Fields(merged)
+        self._judgement = storing(
+            self._asked(),
+            status,
+            fields,
+            asked_us=self._found.time_us(self._began),
+            received_us=now_us,
+            terms=self._entry.terms,
+            u=self._room.luck(),
+            session_accessed=accessed,
+            csrf_issued=csrf,
+            store_set_cookie=self._room.store_set_cookie,
+        )
+        if self.skipped and isinstance(self._judgement, Storable):
+            self._judgement = Unstorable("no-store")
+        # A stream is judged by its head: what is the client's copy is not sent again.
+        copies = self.claim is not None and not self._freshens and status == 200
+        if copies and is_not_modified(self._request.headers, fields, now=now_us // SECOND):
+            self.instead = Served(304, with_status(not_modified_fields(fields.pairs), self.status()), b"")
+
+    @property
+    def records(self) -> bool:
+        """Whether ``complete`` wants the body, or has something to say in its place."""
+        return self.claim is not None and (self._freshens or isinstance(self._judgement, Storable))
+
+    @property
+    def closes(self) -> bool:
+        """Whether ``complete`` has something to do without the body: a lease is given back, a stored page stands in."""
+        if self._status in FAILURES and self.page is not None:
+            return True
+        return self.claim is not None and self._judgement is not None and not self.records
+
+    @property
+    def settles(self) -> bool:
+        return self.claim is not None
+
+    def pack(self, body: bytes) -> Packed | None:
+        """The body as it is stored, if it is: what takes a while for a large one, so it may be done elsewhere."""
+        if not self.records or self._freshens or not self._fits(body):
+            return None
+        return squeezed(self._made(body), self._room.compress_from)
+
+    def complete(
+        self, body: bytes | None, *, accessed: bool, csrf: bool, sent: bool = False, packed: Packed | None = None
+    ) -> Flow[None]:
+        """Store the answer before its end is sent, or give the lease back. Once; later calls do nothing.
+
+        A ``body`` of None was too large, or nobody has all of it. ``sent``: its head has been, so nothing can take its
+        place.
+        """
+        judgement = self._judgement
+        failed = self._status in FAILURES
+        if failed and not sent and (yield from self.rescue(self._status)):
+            return
+        if (accessed or csrf) and isinstance(judgement, Storable):
+            judgement = self._judgement = Unstorable("session" if accessed else "csrf")
+        claim, self.claim = self.claim, None
+        if claim is None:
+            return
+        if isinstance(judgement, Storable) and (self._freshens or (body is not None and self._fits(body))):
+            yield from self._keep(claim, judgement, body or b"", packed)
+        else:
+            self.useless = True
+            reason = judgement.reason if isinstance(judgement, Unstorable) else "too large"
+            self._room.tell("cache.pass", self._found.question.name, outcome=reason)
+            yield from give_up(self._room, claim, useless=True)
+        if self._freshens and not sent:
+            yield from self._send_page()
+        elif body is not None and not sent:
+            self._answer_copy(body)
+
+    def rescue(self, failed_with: int | None = None) -> Flow[bool]:
+        """Whether a stored page stands in for an answer that failed, or never came (RFC 5861 section 4)."""
+        page, now_us = self.page, self._now_us()
+        if page is None or not usable_on_error(page.freshness, now_us):
+            return False
+        yield from self.drop()
+        status = CacheStatus(
+            forwarded="stale",
+            status=failed_with,
+            ttl=page.freshness.seconds_left(now_us),
+            detail=None if failed_with is not None else "error",
+        )
+        self.instead = yield from self._of_page(page, status)
+        if self.instead is not None:
+            self._room.tell("cache.stale", self._found.question.name, outcome="error")
+        return self.instead is not None
+
+    def drop(self) -> Flow[None]:
+        """Nothing comes of it: give the lease back."""
+        claim, self.claim = self.claim, None
+        if claim is not None:
+            yield from give_up(self._room, claim)
+
+    def fields(self) -> Pairs:
+        """What the answer of the application gets besides its own fields."""
+        more = (("ETag", self._etag),) if self._etag is not None and self._headers.get("etag") is None else ()
+        return with_status(more, self.status())
+
+    def status(self) -> CacheStatus:
+        """What became of the request."""
+        judgement = self._judgement
+        return CacheStatus(
+            forwarded=self._why,
+            stored=self._stored,
+            collapsed=self.collapsed,
+            detail=judgement.reason if isinstance(judgement, Unstorable) else None,
+            key=self._found.question.name if self._room.debug else None,
+        )
+
+    def _keep(self, claim: Claim, judgement: Storable, body: bytes, packed: Packed | None) -> Flow[None]:
+        page = self._made(body) if not self._freshens else self._freshened(judgement)
+        if packed is None:
+            packed = squeezed(page, self._room.compress_from)
+        keeps_us = None
+        if self._freshens and self.page is not None:
+            keeps_us = self.page.freshness.received_us
+        says = together(self._entry.vary, vary(page.headers))
+        headers = self._request.headers
+        kept = yield from keep(self._room, self._found, claim, page, packed, says, headers, keeps_us=keeps_us)
+        self._stored = kept == "stored"
+        if kept == "full":
+            self.useless = True
+        if not self._stored:
+            return
+        names = together(self._found.names or (), says)
+        question = msgspec.structs.replace(self._found.question, names=names, variant=variant(headers, names))
+        if page.body is not None:
+            self.kept = msgspec.structs.replace(
+                self._found,
+                question=question,
+                page=page,
+                stale=False,
+                names=names,
+                claim=None,
+                busy_us=None,
+            )
+        if self._freshens:
+            self.page = page
+
+    def _made(self, body: bytes) -> Page:
+        """The page that the answer is."""
+        assert isinstance(self._judgement, Storable)
+        received_us = self._judgement.freshness.received_us
+        fields = stored_fields(
+            self._headers.pairs, received=received_us // SECOND, store_set_cookie=self._room.store_set_cookie
+        )
+        if self._status == 200 and self._headers.get("etag") is None:
+            question = self._found.question
+            self._etag = own_etag(question.name, question.variant, body)
+            fields = with_etag(fields, self._etag)
+        page = Page(
+            status=self._status,
+            fields=fields,
+            storable=self._judgement,
+            cost_us=self._cost_us(),
+            own_etag=self._etag is not None,
+            tags=self._all_tags(),
+        )
+        return whole(page, body)
+
+    def _freshened(self, judgement: Storable) -> Page:
+        """The page that was there, with what a 304 says of it."""
+        assert self.page is not None
+        fields = updated_fields(
+            self.page.fields,
+            self._headers.pairs,
+            received=judgement.freshness.received_us // SECOND,
+            store_set_cookie=self._room.store_set_cookie,
+        )
+        return msgspec.structs.replace(self.page, fields=fields, storable=judgement, tags=self._all_tags())
+
+    def _all_tags(self) -> tuple[str, ...]:
+        """Those of the rule, those that were named in the view, and the groups of the answer; so many at most."""
+        named = map(name_of, groups(self._headers))
+        return tuple(dict.fromkeys((*self._tags, *self._more_tags, *named)))[:MOST]
+
+    def _cost_us(self) -> int:
+        cost_us = int((monotonic() - self._began) * 1e6)
+        before = self.page.cost_us if self.page is not None else 0
+        return (cost_us + before) // 2 if before else cost_us
+
+    def _fits(self, body: bytes) -> bool:
+        return len(body) <= self._room.largest_body
+
+    def _asked(self) -> Request:
+        """The request as the application saw it."""
+        pairs = (
+            (name, value)
+            for name in ("authorization", "cache-control", "pragma", "upgrade")
+            for value in self._request.headers.get_all(name)
+        )
+        return msgspec.structs.replace(self._request, headers=Fields(tuple(pairs)))
+
+    def _now_us(self) -> int:
+        return self._found.time_us(monotonic())
+
+    def _answer_copy(self, body: bytes) -> None:
+        """Answer what the client asks with regard to its copy, or a part; everything is known now."""
+        asks = any(self._request.headers.get(name) is not None for name in OF_A_COPY)
+        if not asks or self._status != 200:
+            return
+        now = self._now_us() // SECOND
+        fields = without(self._headers.pairs, "content-length")
+        if self._etag is not None:
+            fields = with_etag(fields, self._etag)
+        part = answer(self._request, 200, fields, len(body), age_us=0, now=now)
+        if part.status != 200:
+            left = without(part.fields, "age")
+            self.instead = Served(part.status, with_status(left, self.status()), body[part.start : part.stop])
+
+    def _send_page(self) -> Flow[None]:
+        """The application has said that the page is still right: it is the answer."""
+        assert self.page is not None
+        status = CacheStatus(forwarded=self._why, status=304, stored=self._stored, collapsed=self.collapsed)
+        self.instead = yield from self._of_page(self.page, status)
+
+    def _of_page(self, page: Page, status: CacheStatus) -> Flow[Served | None]:
+        """What the client gets of a page, whose body may have to be fetched first."""
+        found = answer_of(page, self._request, self._now_us())
+        if needs_body(found) and page.body is None:
+            question = msgspec.structs.replace(self._found.question, with_body=True)
+            looked = yield from look(self._room, question, self._request.headers, leads=False)
+            if looked.page is None or looked.page.body is None:
+                return None
+            page = looked.page
+            found = answer_of(page, self._request, self._now_us())
+        return served(page, found, status)
