@@ -81,7 +81,7 @@ def encoding_of(serializer: Any) -> Encoding:
     """What ``OPTIONS["serializer"]`` says: nothing, a dotted path, a class, or an object with dumps and loads."""
     if serializer is None:
         return Encoding()
-    made = import_string(serializer) if isinstance(serializer, str) else serializer
+    made: Any = import_string(serializer) if isinstance(serializer, str) else serializer
     made = made() if callable(made) else made
     if not callable(getattr(made, "dumps", None)) or not callable(getattr(made, "loads", None)):
         raise ImproperlyConfigured(f"the serializer {serializer!r} of a cache has no dumps() and loads()")
