@@ -27,7 +27,8 @@ class RedisCache(BaseCache):
     """Django's cache: one round trip for each call, two for what Django says in terms of two.
 
     Nothing is kept longer than 30 days, with a timeout of None too. What cannot be stored is refused with
-    ``CannotEncode``, unless ``OPTIONS["serializer"]`` names one that can. ``clear`` forgets what has this KEY_PREFIX on
+    ``CannotEncode``, unless ``OPTIONS["serializer"]`` names one that can; it runs where it is called, so what it would
+    read from a database on an event loop is to be read before. ``clear`` forgets what has this KEY_PREFIX on
     this server, at once. LOCATION is the url of a server, that of REDIS_MW if it is left out.
     """
 

@@ -29,7 +29,7 @@ class Entries:
 
     def __init__(self, encoding: Encoding, key_prefix: str) -> None:
         self._encoding = encoding
-        self._tag = name_of(f"django:{key_prefix}")
+        self._tag = name_of(f"django\0{key_prefix}")
 
     def get(self, room: Room, key: str) -> Flow[Found]:
         return peek(room, Ask(key, named(key), self._encoding.read))

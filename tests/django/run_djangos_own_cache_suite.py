@@ -1,7 +1,7 @@
 """Runs Django's own cache tests against ours: a script for a process of its own, with settings of its own.
 
 Arguments: the folder that holds Django's tests ``cache``, the url of a server, a prefix, and how: ``default`` with our
-own encoding, ``pickle`` with a serializer that has no limits, ``awaited`` the same by the methods with an ``a``.
+own encoding, ``awaited`` the same by the methods with an ``a``, ``pickle`` with a serializer that has no limits.
 """
 
 import sys
@@ -16,7 +16,7 @@ folder, url, prefix, how = sys.argv[1:]
 sys.path.insert(0, folder)
 
 OURS: dict[str, Any] = {"BACKEND": "awaited.AwaitedCache" if how == "awaited" else "redis_mw_django.cache.RedisCache"}
-if how != "default":
+if how == "pickle":
     OURS["OPTIONS"] = {"serializer": "pickling.PickleSerializer"}
 
 settings.configure(
@@ -80,7 +80,7 @@ def refused(name: str) -> Any:
     return test
 
 
-if how == "default":
+if how != "pickle":
     for each in REFUSED:
         setattr(CacheTests, each, refused(each))
 
