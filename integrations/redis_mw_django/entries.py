@@ -75,6 +75,19 @@ class Entries:
     def incr(self, room: Room, key: str, delta: int) -> Flow[int | Uncounted]:
         return change.incr(room, named(key), index(delta))
 
+    def move(self, room: Room, key: str, new: str, timeout: float | None) -> Flow[bool]:
+        """Have a value under another key; False where there is none."""
+        found = yield from self.get(room, key)
+        if found.packed is None:
+            return False
+        kept = microseconds(timeout)
+        if kept:
+            piece = write.piece(room, new, named(new), found.packed, Lifetime(kept), (self._tag,))
+            _ = yield from together(write.put(room, [piece]), self.delete(room, key))
+        else:
+            _ = yield from self.delete_many(room, [key, new])
+        return True
+
     def clear(self, room: Room) -> Flow[bool]:
         return write.drop_tags(room, [self._tag], soft=False)
 

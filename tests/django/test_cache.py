@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
+from by_hand import until
 from django.core.cache import BaseCache, caches
 from django.core.exceptions import ImproperlyConfigured
 from django.template import Context, Template
@@ -66,6 +67,7 @@ def call(request: pytest.FixtureRequest, cache: RedisCache) -> Iterator[Call]:
     """
 
     async def face() -> Any:
+        await asyncio.sleep(0.005)  # what goes on in the background of a loop does so while it runs
         return application().aio
 
     async def close() -> None:
@@ -123,6 +125,7 @@ def test_each_call_costs_so_many_round_trips(call: Call) -> None:
     assert trips("delete_many", [str(number) for number in range(20)]) == 1
     assert trips("get_or_set", "b", "z") == 1
     assert trips("get_or_set", "new", "z") == 2
+    assert trips("incr_version", "b") == 2 and trips("decr_version", "b", version=2) == 2
     assert trips("clear") == 1
     for empty in (("get_many", []), ("set_many", {}), ("delete_many", [])):
         assert trips(*empty) == 0
@@ -133,7 +136,7 @@ def test_clearing_is_one_command_and_takes_what_has_the_prefix(call: Call, cache
     call("set_many", {str(number): number for number in range(50)})
     call("set", "a", 1, version=7)
     other.set("a", "other")
-    assert application().sync.cache.set("a", "mine")
+    assert application().sync.cache.set(":1:a", "mine")
     with count_round_trips() as counted:
         call("clear")
     assert counted.commands == ["UNLINK"]
@@ -143,7 +146,7 @@ def test_clearing_is_one_command_and_takes_what_has_the_prefix(call: Call, cache
     assert call("touch", "3") is False and call("add", "4", "new") is True
     with pytest.raises(ValueError):
         call("incr", "5")
-    assert other.get("a") == "other" and application().sync.cache.get("a") == "mine"
+    assert other.get("a") == "other" and application().sync.cache.get(":1:a") == "mine"
     assert call("get", "4") == "new"
 
 
@@ -232,11 +235,14 @@ def test_what_cannot_be_stored_is_refused_with_its_type_and_what_to_do(call: Cal
         call("set", "a", "x" * 1_048_577)
 
 
-def test_large_values_come_in_chunks_where_the_settings_say_so(settings: Any, call: Call) -> None:
+def test_large_values_come_in_chunks_where_the_settings_say_so(settings: Any, call: Call, kept: Redis) -> None:
     settings.REDIS_MW = replace(settings.REDIS_MW, cache=Cache(chunks=True, compress_from=10_000_000))
     value = "x" * 1_500_000
     call("set", "a", value, 5)
     assert call("touch", "a", 100) is True and call("get", "a") == value
+    chunks = list(kept.scan_iter(f"{application().settings.prefix}:d1:*:v:*"))
+    lefts: list[Any] = [kept.ttl(chunk) for chunk in chunks]
+    assert len(lefts) > 1 and min(lefts) > 90, "the chunks last as long as their list"
     assert call("add", "a", value + "y") is False and call("get", "a") == value
     assert call("add", "b", value + "y") is True and call("get", "b") == value + "y"
 
@@ -264,6 +270,13 @@ def test_without_redis_reads_are_misses_and_what_was_written_is_dropped_later(ca
     with away(call):
         call("clear")
     assert call("get", "kept") is None
+
+
+def test_what_was_deleted_meanwhile_is_dropped_though_nobody_asks(call: Call, kept: Redis) -> None:
+    call("set", "a", 1)
+    with away(call):
+        assert call("delete", "a") is False
+    until(lambda: call(None) is not None and lifetime(kept, "a") < 0, "it is dropped")
 
 
 def test_a_location_of_its_own_is_a_server_of_its_own(settings: Any, cache: RedisCache, server: Any) -> None:
