@@ -137,6 +137,7 @@ def test_clearing_is_one_command_and_takes_what_has_the_prefix(call: Call, cache
     call("set", "a", 1, version=7)
     other.set("a", "other")
     assert application().sync.cache.set(":1:a", "mine")
+    assert call("get", "a") is None, "keys of code are others"
     with count_round_trips() as counted:
         call("clear")
     assert counted.commands == ["UNLINK"]
