@@ -57,10 +57,8 @@ class Entries:
     def add(self, room: Room, key: str, value: Any, timeout: float | None) -> Flow[bool]:
         kept = microseconds(timeout)
         piece = self._piece(room, key, value, kept)
-        return change.add(room, piece) if kept else self._absent(room, key)
-
-    def _absent(self, room: Room, key: str) -> Flow[bool]:
-        return not (yield from self.has(room, key))
+        # A time that is over stores nothing, but says what it would have done, as Django's own backends do.
+        return change.add(room, piece) if kept else change.lacking(room, named(key))
 
     def touch(self, room: Room, key: str, timeout: float | None) -> Flow[bool]:
         kept = microseconds(timeout)

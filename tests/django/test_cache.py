@@ -126,6 +126,7 @@ def test_each_call_costs_so_many_round_trips(call: Call) -> None:
     assert trips("delete_many", [str(number) for number in range(20)]) == 1
     assert trips("get_or_set", "b", "z") == 1
     assert trips("get_or_set", "new", "z") == 2
+    assert trips("add", "b", "y", 0) == 1 and trips("set", "c", "y", 0) == 1 and trips("touch", "c", 0) == 1
     assert trips("incr_version", "b") == 2 and trips("decr_version", "b", version=2) == 2
     assert trips("clear") == 1
     for empty in (("get_many", []), ("set_many", {}), ("delete_many", [])):
@@ -157,6 +158,18 @@ def test_of_all_who_add_at_once_one_does(cache: RedisCache) -> None:
         added = list(pool.map(lambda number: (number, caches["default"].add("lock", number)), range(40)))
     winners = [number for number, won in added if won]
     assert len(winners) == 1 and cache.get("lock") == winners[0]
+
+
+def test_who_makes_a_value_while_another_one_adds_it_is_given_that(call: Call, cache: RedisCache) -> None:
+    def make() -> str:
+        with ThreadPoolExecutor(1) as another:
+            assert another.submit(lambda: caches["default"].add("a", "theirs")).result()
+        return "mine"
+
+    _ = call("get", "warm")
+    with count_round_trips() as counted:
+        assert call("get_or_set", "a", make) == "theirs"
+    assert counted.total == 3 + 1, "three of ours, one of the other's"
 
 
 def test_no_addition_is_lost_and_the_time_is_kept(cache: RedisCache, kept: Redis) -> None:
@@ -199,6 +212,23 @@ def test_every_write_has_the_time_it_was_given(call: Call, kept: Redis, write: s
             call("delete", "a")
         call(write, *args, timeout=over)
         assert call("get", "a") is None
+
+
+@pytest.mark.parametrize("over", [0, -5])
+def test_adding_for_no_time_stores_nothing_and_says_what_djangos_own_cache_says(
+    settings: Any, call: Call, over: int
+) -> None:
+    settings.CACHES = settings.CACHES | {"theirs": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    theirs = caches["theirs"]
+    theirs.clear()
+    for place, key, kept in (("nothing there", "a", None), ("something there", "b", "x")):
+        if kept is not None:
+            call("set", key, kept)
+            theirs.set(key, kept)
+        assert call("add", key, "y", over) is theirs.add(key, "y", over) is (kept is None), place
+        assert call("get", key) == theirs.get(key) == kept, place
+    with away(call):
+        assert call("add", "a", "y", over) is False and call("add", "b", "y", over) is False, "nobody knows"
 
 
 def test_touching_keeps_the_value_and_what_it_hangs_on(call: Call, kept: Redis) -> None:

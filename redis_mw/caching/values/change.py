@@ -1,6 +1,7 @@
 """The flows that change what is there, each at once on the server: ``add``, ``touch``, ``forget``, ``incr``.
 
-For values with one copy. Each is one round trip. A Redis that is away changes nothing, and says so.
+``lacking`` asks what ``add`` would find. For values with one copy. Each is one round trip. A Redis that is away
+changes nothing, and says so.
 """
 
 from redis_mw.caching.room import Room
@@ -23,6 +24,12 @@ def add(room: Room, piece: Piece) -> Flow[bool]:
         chunks = -(-len(piece.chunks) // CHUNK)
         _ = yield from send(room.commands.drop_chunks(piece.name, 0, piece.id, chunks))
     return added is True
+
+
+def lacking(room: Room, name: str) -> Flow[bool]:
+    """Whether nothing fresh is there; False too if Redis is away, for then nobody knows."""
+    (fresh,) = yield from room.memory.pending.asked(room.commands.touch(name, None))
+    return fresh is False
 
 
 def touch(room: Room, name: str, ttl_us: int | None) -> Flow[bool]:
