@@ -7,17 +7,17 @@ finds nothing. What was set, deleted or cleared meanwhile is dropped when Redis 
 """
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
-from django.core.exceptions import ImproperlyConfigured
 
 from redis_mw.caching.room import Room
 from redis_mw.caching.values.commands import Uncounted
 from redis_mw.caching.values.look import Found
 from redis_mw.flows import Flow
 from redis_mw_django.application import Application, application
-from redis_mw_django.encoding import encoding_of
+from redis_mw_django.configured import Configured, configured
 from redis_mw_django.entries import Entries
 
 _MISSING: Any = object()
@@ -30,19 +30,27 @@ class RedisCache(BaseCache):
     Nothing is kept longer than 30 days, with a timeout of None too. What cannot be stored is refused with
     ``CannotEncode``, unless ``OPTIONS["serializer"]`` names one that can; it runs where it is called, so what it would
     read from a database on an event loop is to be read before. ``clear`` forgets what has this KEY_PREFIX on
-    this server, at once. LOCATION is the url of a server, that of REDIS_MW if it is left out.
+    this server, at once. LOCATION is the url of a server, that of REDIS_MW if it is left out. What is wrong with an
+    entry of CACHES is a system check (E011), and a ``SettingsError`` on first use.
     """
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(params)
-        self._url = _url(server)
-        options: dict[str, Any] = params.get("OPTIONS", {})
-        self._entries = Entries(encoding_of(options.get("serializer")), self.key_prefix)
+        self._location = server
+        self._options: dict[str, Any] = params.get("OPTIONS", {})
+
+    @cached_property
+    def _configured(self) -> Configured:
+        return configured(self._location, self._options)
+
+    @cached_property
+    def _entries(self) -> Entries:
+        return Entries(self._configured.encoding, self.key_prefix)
 
     @property
     def _application(self) -> Application:
         # Asked for each time: Django makes a cache for each thread, and a test may override settings.
-        return application(self._url)
+        return application(self._configured.url)
 
     @property
     def _room(self) -> Room:
@@ -205,13 +213,6 @@ class RedisCache(BaseCache):
     def _made(self, keys: Iterable[Any], version: int | None) -> dict[str, Any]:
         """The complete keys, each with what it was made of."""
         return {self.make_and_validate_key(key, version=version): key for key in keys}
-
-
-def _url(location: Any) -> str:
-    urls = [location] if isinstance(location, str) else list(location)
-    if len(urls) != 1 or any(mark in urls[0] for mark in ";,"):
-        raise ImproperlyConfigured("LOCATION of a cache of redis_mw_django is one url, or is left out")
-    return urls[0]
 
 
 def _value(found: Found, default: Any) -> Any:

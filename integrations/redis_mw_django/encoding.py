@@ -5,14 +5,13 @@ Integers are kept as digits in either case, so that the server can add to them.
 
 from typing import Any, Protocol, TypeGuard
 
-from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 
 from redis_mw.caching.values.entry import INTEGER, NONE, OWN, Packed
 from redis_mw.caching.values.plain import encode
 from redis_mw.caching.values.reading import Damaged, reader_of
-from redis_mw.errors import CannotEncode
+from redis_mw.errors import CannotEncode, Problem, SettingsError
 
 SAFE, SERIALIZED = OWN, OWN + 1
 REMEDY = "store its id, or plain values made of it, or name a serializer for it in OPTIONS of this cache"
@@ -78,14 +77,24 @@ class SerializerEncoding(Encoding):
 
 
 def encoding_of(serializer: Any) -> Encoding:
-    """What ``OPTIONS["serializer"]`` says: nothing, a dotted path, a class, or an object with dumps and loads."""
+    """What ``OPTIONS["serializer"]`` says: nothing, a dotted path, a class, or an object with dumps and loads.
+
+    ``SettingsError`` for what is none of these.
+    """
     if serializer is None:
         return Encoding()
-    made: Any = import_string(serializer) if isinstance(serializer, str) else serializer
-    made = made() if callable(made) else made
+    try:
+        made: Any = import_string(serializer) if isinstance(serializer, str) else serializer
+        made = made() if callable(made) else made
+    except Exception as error:  # whatever a module or a class of the site's raises
+        raise _refused(f"{serializer!r} cannot be made: {type(error).__name__}: {error}") from error
     if not callable(getattr(made, "dumps", None)) or not callable(getattr(made, "loads", None)):
-        raise ImproperlyConfigured(f"the serializer {serializer!r} of a cache has no dumps() and loads()")
+        raise _refused(f"{serializer!r} has no dumps() and loads()")
     return SerializerEncoding(made)
+
+
+def _refused(message: str) -> SettingsError:
+    return SettingsError([Problem("OPTIONS.serializer", message, "give the dotted path of a class with both")])
 
 
 def is_counted(value: Any) -> TypeGuard[int]:

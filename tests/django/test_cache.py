@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from redis import Redis
 
 from redis_mw.caching.lifetimes import LONGEST_US
-from redis_mw.errors import CannotEncode, ValueTooLarge
+from redis_mw.errors import CannotEncode, SettingsError, ValueTooLarge
 from redis_mw.settings import Cache, replace
 from redis_mw.testing import count_round_trips, outage
 from redis_mw_django.application import application
@@ -329,10 +329,32 @@ def test_a_location_of_its_own_is_a_server_of_its_own(settings: Any, cache: Redi
     assert caches["there"].get("a", "miss") == "miss" and caches["default"].get("a") == "here"
 
 
-@pytest.mark.parametrize("location", ["redis://a,redis://b", ["redis://a", "redis://b"], []])
+@pytest.mark.parametrize(
+    "location", ["redis://a,redis://b", "redis://a;redis://b", ["redis://a", "redis://b"], [], None, [7]]
+)
 def test_a_location_of_many_servers_is_refused(location: Any) -> None:
-    with pytest.raises(ImproperlyConfigured, match="one url"):
-        _ = RedisCache(location, {})
+    with pytest.raises(SettingsError, match=r"^LOCATION: is not one url; write it like"):
+        _ = RedisCache(location, {}).get("a")
+
+
+@pytest.mark.parametrize("location", ["http://:hidden@a", "localhost:6379", "redis://a/b", "sentinel://a/b"])
+def test_a_location_that_no_server_has_is_refused_and_no_password_is_told(location: str) -> None:
+    with pytest.raises(SettingsError, match=r"^LOCATION: .*; ") as refused:
+        _ = RedisCache(location, {}).get("a")
+    assert "hidden" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "remedy"),
+    [
+        ("serialiser", 'unknown; did you mean "serializer"'),
+        ("db", "unknown; known: serializer .*LOCATION"),
+        ("MAX_ENTRIES", "has no effect; .*maxmemory"),
+    ],
+)
+def test_an_option_that_is_not_known_is_refused(option: str, remedy: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^OPTIONS\.{option}: {remedy}"):
+        _ = RedisCache("", {"OPTIONS": {option: 1}}).get("a")
 
 
 def test_a_cache_that_the_settings_turn_off_is_none(settings: Any, cache: RedisCache) -> None:
@@ -353,10 +375,19 @@ def test_a_serializer_stores_what_it_can(settings: Any, cache: RedisCache, seria
     assert own.get("a", "miss") == "miss"
 
 
-@pytest.mark.parametrize("serializer", ["builtins.dict", object()])
-def test_what_is_no_serializer_is_refused(serializer: Any) -> None:
-    with pytest.raises(ImproperlyConfigured, match="dumps"):
-        _ = RedisCache("", {"OPTIONS": {"serializer": serializer}})
+@pytest.mark.parametrize(
+    ("serializer", "why"),
+    [
+        ("builtins.dict", r"'builtins.dict' has no dumps\(\) and loads\(\)"),
+        (object(), r"<object object at .*> has no dumps\(\) and loads\(\)"),
+        ("no.such.Serializer", "'no.such.Serializer' cannot be made: ModuleNotFoundError: No module named 'no'"),
+        ("Text", "'Text' cannot be made: ImportError"),
+        ((7).__truediv__, "cannot be made: TypeError"),
+    ],
+)
+def test_what_is_no_serializer_is_refused(serializer: Any, why: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^OPTIONS\.serializer: .*{why}.*; give the dotted path"):
+        _ = RedisCache("", {"OPTIONS": {"serializer": serializer}}).get("a")
 
 
 def test_every_async_method_is_native() -> None:
