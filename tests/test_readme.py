@@ -48,6 +48,14 @@ def served(folder: Path, *command: str, **variables: str) -> Iterator[str]:
         yield url
 
 
+def begin_project(folder: Path, settings: str) -> None:
+    """A new Django project called hello, with these settings after its own."""
+    begin = [sys.executable, "-m", "django", "startproject", "hello", str(folder)]
+    _ = subprocess.run(begin, env=environment(), check=True)
+    with (folder / "hello/settings.py").open("a") as written:
+        _ = written.write(settings)
+
+
 def counts_visits(url: str) -> None:
     """Three visits of one visitor are counted in a session, and another visitor has another one."""
     with httpx2.Client(timeout=30) as ours, httpx2.Client(timeout=30) as theirs:
@@ -79,14 +87,28 @@ def test_the_quick_start_for_flask_counts_visits(tmp_path: Path) -> None:
 
 
 def test_the_quick_start_for_django_counts_visits_in_a_new_project(tmp_path: Path) -> None:
-    begin = [sys.executable, "-m", "django", "startproject", "hello", str(tmp_path)]
-    _ = subprocess.run(begin, env=environment(), check=True)
     settings, urls = shown("Django").split("# urls.py")
-    with (tmp_path / "hello/settings.py").open("a") as written:
-        _ = written.write(settings)
+    begin_project(tmp_path, settings)
     _ = (tmp_path / "hello/urls.py").write_text(f"#{urls}")
     with served(tmp_path, *GUNICORN, "hello.wsgi", DJANGO_SETTINGS_MODULE="hello.settings") as url:
         counts_visits(url)
+
+
+def test_the_cache_of_a_new_django_project_passes_its_checks_and_keeps_what_it_is_given(tmp_path: Path) -> None:
+    begin_project(tmp_path, shown("Django").split("# urls.py")[0] + shown("Django's cache"))
+    keeps = "from django.core.cache import caches; c = caches['default']; c.set('a', {1}); print(c.get('a'), c)"
+    for told, *command in (
+        ("no issues", "check", "--fail-level=DEBUG"),
+        ("{1} <redis_mw_django.", "shell", "-c", keeps),
+    ):
+        run = subprocess.run(
+            [sys.executable, str(tmp_path / "manage.py"), *command],
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert run.returncode == 0 and told in run.stdout, run.stdout + run.stderr
 
 
 def test_the_test_of_an_application_passes(tmp_path: Path) -> None:

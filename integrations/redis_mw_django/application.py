@@ -18,11 +18,12 @@ from django.core.signals import setting_changed
 from django.http import HttpRequest
 from django.utils.encoding import force_str
 
+from redis_mw.caching.room import Room as CacheRoom
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.aio import AsyncRedisMW
-from redis_mw.faces.attending import attend
+from redis_mw.faces.attending import attend, attend_cache
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
@@ -43,10 +44,11 @@ AFTERWARDS_S = 1.0
 
 
 class Application:
-    """redis-mw as the current settings of Django describe it."""
+    """redis-mw as the current settings of Django describe it; with a ``url``, on that server instead of theirs."""
 
-    def __init__(self, worker: str) -> None:
-        self.settings = _for_worker(settings_tree(), worker)
+    def __init__(self, worker: str, url: str = "") -> None:
+        settings = settings_tree()
+        self.settings = _for_worker(replace(settings, url=url) if url else settings, worker)
         self.rooms = rooms_of(self.settings, events_of(self.settings), rooms_secret(self.settings))
         self.sync = RedisMW(self.settings, rooms=self.rooms)
         self._explained_by(self.sync)
@@ -69,6 +71,15 @@ class Application:
         if self.layer.room is None:
             raise ImproperlyConfigured("SESSION_ENGINE is redis_mw_django.sessions, but REDIS_MW turns sessions off")
         return self.layer.room
+
+    @property
+    def caching(self) -> CacheRoom:
+        """The data cache; raises ``ImproperlyConfigured`` where it is turned off."""
+        if self.rooms.caching is None:
+            raise ImproperlyConfigured(
+                "CACHES names redis_mw_django.cache.RedisCache, but REDIS_MW turns the cache off"
+            )
+        return self.rooms.caching
 
     @property
     def aio(self) -> AsyncRedisMW:
@@ -115,6 +126,20 @@ class Application:
     def attend(self, exchange: Exchange) -> None:
         """See to what a request has left to do in this process, after Redis was asked here."""
         attend(self._driver(), self.rooms, exchange)
+
+    def run_cached(self, flow: Flow[T]) -> T:
+        """``run`` for a flow of the cache: what it could not drop now is dropped in the background."""
+        try:
+            return self.run(flow)
+        finally:
+            attend_cache(self.sync.driver, self.caching)
+
+    async def arun_cached(self, flow: Flow[T]) -> T:
+        """``arun`` for a flow of the cache."""
+        try:
+            return await self.arun(flow)
+        finally:
+            attend_cache(self._driver(), self.caching)
 
     def _driver(self) -> SyncDriver | AsyncDriver:
         """The driver that ``run`` or, on a loop that lives on, ``arun`` uses here."""
@@ -182,15 +207,15 @@ def lives_for_one_call(loop: asyncio.AbstractEventLoop) -> bool:
     return loop in AsyncToSync.loop_thread_executors
 
 
-_made: dict[str, Application] = {}
+_made: dict[tuple[str, str], Application] = {}
 
 
-def application() -> Application:
-    """The one of this process and of today's settings."""
-    worker = parallel_worker()
-    made = _made.get(worker)
+def application(url: str = "") -> Application:
+    """The one of this process and of today's settings, or of those with another server."""
+    which = parallel_worker(), url
+    made = _made.get(which)
     # setdefault is atomic; one that lost the race has opened no connection.
-    return made if made is not None else _made.setdefault(worker, Application(worker))
+    return made if made is not None else _made.setdefault(which, Application(*which))
 
 
 def parallel_worker() -> str:

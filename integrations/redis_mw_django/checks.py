@@ -1,6 +1,6 @@
 """System checks: what is wrong, or not as safe as it looks, in Django's settings about redis-mw.
 
-Errors are E001 to E010, warnings W001 to W008, all under ``redis_mw.``; each says what to do.
+Errors are E001 to E012, warnings W001 to W008, all under ``redis_mw.``; each says what to do.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,6 +9,7 @@ from inspect import iscoroutinefunction
 from typing import Any, cast
 
 from django.conf import settings as django_settings
+from django.core.cache import caches
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
@@ -23,6 +24,8 @@ from redis_mw.locks.entry import Entry as Locked
 from redis_mw.sessions.room import furnish
 from redis_mw.settings import Cookie, Sessions, Settings
 from redis_mw_django.application import djangos_secrets, lifetime_us, rooms_secret, settings_tree
+from redis_mw_django.cache import RedisCache
+from redis_mw_django.configured import configured
 from redis_mw_django.routes import Registered, all_marks, views_of
 
 OURS = "redis_mw_django.middleware.RedisMiddleware"
@@ -36,6 +39,7 @@ def register_all() -> None:
     """Have Django run the checks; those of cookie flags with ``check --deploy``."""
     for check in (settings_hold, limits_enforced, middleware_in_order, sessions_as_set, secrets_strong):
         _ = register(_whole(check), Tags.security)
+    _ = register(_whole(caches_hold), Tags.caches)
     _ = register(_whole(ready_to_deploy), Tags.security, deploy=True)
 
 
@@ -175,6 +179,27 @@ def secrets_strong() -> Iterator[CheckMessage]:
         yield Error(f"{problem.path}: {problem.message}", hint=problem.remedy or None, id="redis_mw.E007")
     for problem in _unusable(tree):
         yield Error(f"{problem.path}: {problem.message}", hint=problem.remedy or None, id="redis_mw.E008")
+
+
+def caches_hold() -> Iterator[CheckMessage]:
+    """E011: a problem of an entry of ``CACHES`` with our backend; E012: one that REDIS_MW turns off."""
+    tree = _tree()
+    for alias, entry in django_settings.CACHES.items():
+        if not isinstance(caches[alias], RedisCache):
+            continue
+        try:
+            _ = configured(entry.get("LOCATION", ""), entry.get("OPTIONS", {}))
+        except SettingsError as error:
+            for problem in error.problems:
+                yield Error(
+                    f"CACHES[{alias!r}]: {problem.path}: {problem.message}", hint=problem.remedy, id="redis_mw.E011"
+                )
+        if tree is not None and tree.cache is None:
+            yield Error(
+                f"REDIS_MW turns the cache off, but CACHES[{alias!r}] is on redis_mw_django.cache.RedisCache",
+                hint='Take "cache": None out of REDIS_MW, or choose another BACKEND.',
+                id="redis_mw.E012",
+            )
 
 
 def ready_to_deploy() -> Iterator[CheckMessage]:

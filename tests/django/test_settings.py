@@ -212,6 +212,48 @@ def test_a_mistake_in_the_settings_is_a_check(changes: dict[str, Any], found: li
         assert ids() == found
 
 
+CACHE = {"BACKEND": "redis_mw_django.cache.RedisCache"}
+LOCMEM = {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({}, []),
+        ({"LOCATION": "redis://h:1/0"}, []),
+        ({"LOCATION": ["embedded://"], "OPTIONS": {"serializer": "json.JSONEncoder"}}, ["redis_mw.E011"]),
+        ({"LOCATION": "h:6379"}, ["redis_mw.E011"]),
+        ({"LOCATION": ["redis://h", "redis://i"]}, ["redis_mw.E011"]),
+        ({"OPTIONS": {"serializer": "no.such.Serializer"}}, ["redis_mw.E011"]),
+        ({"OPTIONS": {"serializer": "django.core.cache.backends.redis.RedisSerializer"}}, []),
+        ({"OPTIONS": {"serialiser": "no.such", "db": 3}, "LOCATION": "http://h"}, ["redis_mw.E011"] * 3),
+        (LOCMEM | {"LOCATION": "h:6379", "OPTIONS": {"MAX_ENTRIES": 5}}, []),
+    ],
+)
+def test_a_mistake_in_an_entry_of_caches_is_a_check(changes: dict[str, Any], found: list[str]) -> None:
+    with override_settings(CACHES={"default": LOCMEM, "ours": CACHE | changes}):
+        assert ids() == found
+
+
+def test_a_cache_that_redis_mw_turns_off_is_a_check() -> None:
+    with override_settings(CACHES={"default": CACHE}, REDIS_MW={"cache": None}):
+        (message,) = [each for each in run_checks() if each.id == "redis_mw.E012"]
+    assert "CACHES['default']" in message.msg and '"cache": None' in str(message.hint)
+
+
+def test_a_problem_of_an_entry_of_caches_names_it_and_the_remedy() -> None:
+    wrong = {"LOCATION": "redis://:hidden@h/b", "OPTIONS": {"serializer": "builtins.dict", "serialiser": 1}}
+    with override_settings(CACHES={"default": CACHE | wrong}):
+        told = {each.msg: str(each.hint) for each in run_checks(tags=["caches"]) if each.id == "redis_mw.E011"}
+    unknown, location, serializer = told
+    assert unknown == "CACHES['default']: OPTIONS.serialiser: unknown"
+    assert 'did you mean "serializer"?' in told[unknown]
+    assert location == "CACHES['default']: LOCATION: its database is not a number"
+    assert told[location] == "end it with /0, /1, ..."
+    assert serializer == "CACHES['default']: OPTIONS.serializer: 'builtins.dict' has no dumps() and loads()"
+    assert "class with both" in told[serializer]
+
+
 def test_a_problem_of_the_mapping_names_its_path_and_the_remedy() -> None:
     with override_settings(REDIS_MW={"sessions": {"idel": 1}}):
         (message,) = [each for each in run_checks() if each.id == "redis_mw.E001"]

@@ -45,11 +45,10 @@ class Threads(Colour):
         self._threads.shutdown()
 
 
-class Loop(Colour):
-    """``AsyncRedisMW`` on an event loop of its own."""
+class Running:
+    """An event loop on a thread of its own: ``begin`` starts what is awaited there, ``do`` waits for it."""
 
-    def __init__(self, settings: Settings) -> None:
-        self.mw = AsyncRedisMW(settings)
+    def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -60,9 +59,26 @@ class Loop(Colour):
 
         return asyncio.run_coroutine_threadsafe(awaited(), self._loop)
 
+    def do(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return self.begin(function, *args, **kwargs).result(FOR_EVER)
+
     def close(self) -> None:
-        self.do(self.mw.aclose)
         self.do(self._loop.shutdown_default_executor)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+class Loop(Colour):
+    """``AsyncRedisMW`` on an event loop of its own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.mw = AsyncRedisMW(settings)
+        self._running = Running()
+
+    def begin(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+        return self._running.begin(function, *args, **kwargs)
+
+    def close(self) -> None:
+        self.do(self.mw.aclose)
+        self._running.close()

@@ -5,6 +5,7 @@
 ``<prefix>:d1:{<name>}:l``          the lease of whoever makes it, see ``leases``
 ``<prefix>:d1:{<name>}:l:w``        the channel on which it is said that the lease is over
 ``<prefix>:d1:{<name>}:v:<id>:<n>`` the chunks of a large one
+``<prefix>:d1:{<name>}:n``          an integer while it is added to, see ``incr.lua``
 ``<prefix>:d1:{<name>.<n>}:...``    the same of copy ``n``, in another slot
 ==================================  ==================================================================================
 
@@ -19,7 +20,7 @@ import msgspec
 from redis_mw.caching.leases import Claim, LeaseCommands
 from redis_mw.caching.lifetimes import Lifetime
 from redis_mw.caching.tags import TagCommands, name_of
-from redis_mw.caching.values.entry import CHUNK
+from redis_mw.caching.values.entry import CHUNK, INTEGER
 from redis_mw.flows import Command, Script
 from redis_mw.keys import key
 from redis_mw.scripts import script
@@ -28,11 +29,16 @@ HERE = "redis_mw.caching.values"
 LOOK = script(HERE, "look")
 STORE = script(HERE, "store")
 DROP = script(HERE, "drop")
+ADD = script(HERE, "add")
+TOUCH = script(HERE, "touch")
+INCR = script(HERE, "incr")
 
 FIRST_US, SHORTEST_US, LONGEST_US = 2_000_000, 1_000_000, 10_000_000
 """How long a lease lasts: where no cost is known; at least, and at most, where it is three times that."""
 
 What: TypeAlias = Literal["nothing", "fresh", "stale", "damaged"]
+Uncounted: TypeAlias = Literal["nothing", "no integer", "too large"]
+UNCOUNTED: tuple[Uncounted, ...] = ("nothing", "no integer", "too large")
 WHATS: tuple[What, ...] = ("nothing", "fresh", "stale", "damaged")
 
 
@@ -107,13 +113,23 @@ class Commands:
         self, name: str, stored: Stored, copy: int = 0, *, claim: Claim | None = None, seed: bytes = b""
     ) -> Command[bool]:
         """Under a claim only if it is still good; without, in any case."""
-        lifetime, versions = stored.lifetime, claim.versions if claim is not None else (b"",) * len(stored.tags)
-        words = (
-            *(self.now_us, claim.owner if claim is not None else "", stored.flags, stored.copies),
-            *(lifetime.ttl_us, lifetime.stale_us, min(stored.cost_us, 2**32 - 1), stored.length, seed, stored.body),
-            *(word for tag in zip(stored.tags, versions, strict=True) for word in tag),
-        )
+        owner, versions = (claim.owner, claim.versions) if claim is not None else ("", (b"",) * len(stored.tags))
+        words = self._storing(owner, stored, versions, seed)
         return self._command(STORE, name, copy, words, bool, map(self.tags.key, stored.tags))
+
+    def add(self, name: str, stored: Stored, *, seed: bytes = b"") -> Command[bool]:
+        """Store where nothing fresh is."""
+        words = self._storing(self.tags.prefix, stored, (b"",) * len(stored.tags), seed)
+        return self._command(ADD, name, 0, words, bool, map(self.tags.key, stored.tags))
+
+    def touch(self, name: str, ttl_us: int | None) -> Command[bool]:
+        """Whether there is something fresh, which lasts for so long from now on; 0 forgets it, None leaves it."""
+        return self._command(TOUCH, name, 0, (self.now_us, self.tags.prefix, "" if ttl_us is None else ttl_us), bool)
+
+    def incr(self, name: str, delta: int) -> Command[int | Uncounted]:
+        """Add to an integer."""
+        keys, words = (self.key(name), self.key(name, part="n")), (self.now_us, self.tags.prefix, str(delta), INTEGER)
+        return Command(words, _counted, keys, INCR, "cache", self._patience_us)
 
     def drop(self, name: str, copy: int = 0) -> Command[tuple[bool, int]]:
         """Whether there was one, and how many copies it said there are."""
@@ -141,6 +157,14 @@ class Commands:
         parse = cast(Any, list)
         return Command(("MGET", *keys), parse, keys, role="cache", patience_us=self._patience_us, bulk=True)
 
+    def _storing(self, second: str, stored: Stored, versions: Sequence[bytes], seed: bytes) -> tuple[Any, ...]:
+        lifetime = stored.lifetime
+        return (
+            *(self.now_us, second, stored.flags, stored.copies),
+            *(lifetime.ttl_us, lifetime.stale_us, min(stored.cost_us, 2**32 - 1), stored.length, seed, stored.body),
+            *(word for tag in zip(stored.tags, versions, strict=True) for word in tag),
+        )
+
     def _plain(self, word: str, at: str, *words: Any) -> Command[bool]:
         return Command((word, at, *words), bool, (at,), role="cache", patience_us=self._patience_us)
 
@@ -153,6 +177,10 @@ class Commands:
 
 def _dropped(reply: list[int]) -> tuple[bool, int]:
     return bool(reply[0]), reply[1]
+
+
+def _counted(reply: bytes | int) -> int | Uncounted:
+    return UNCOUNTED[reply] if isinstance(reply, int) else int(reply)
 
 
 def named(keys: Any) -> str:

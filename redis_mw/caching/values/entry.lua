@@ -17,16 +17,25 @@ local function opened(data)
   }
 end
 
+-- The keys of an entry's chunks.
+local function chunks_of(key, entry)
+  local keys = {}
+  if math.floor(entry.flags / 32) % 2 == 1 then
+    local list = call('GETRANGE', key, entry.body, -1)
+    if #list == 20 then
+      local id, number = struct.unpack('>c16I4', list)
+      for i = 0, math.min(number, MOST_CHUNKS) - 1 do keys[i + 1] = key .. ':' .. id .. ':' .. i end
+    end
+  end
+  return keys
+end
+
 -- What is known of an entry that is about to go, if it is one; its chunks go with it.
 local function forget_chunks(key)
   local head = pcall('GETRANGE', key, 0, HEAD - 1)
   local entry = type(head) == 'string' and opened(head)
-  if entry and math.floor(entry.flags / 32) % 2 == 1 then
-    local list = call('GETRANGE', key, entry.body, -1)
-    if #list == 20 then
-      local id, number = struct.unpack('>c16I4', list)
-      for i = 0, math.min(number, MOST_CHUNKS) - 1 do call('UNLINK', key .. ':' .. id .. ':' .. i) end
-    end
+  if entry then
+    for _, chunk in ipairs(chunks_of(key, entry)) do call('UNLINK', chunk) end
   end
   return entry
 end

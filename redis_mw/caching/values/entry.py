@@ -13,6 +13,10 @@ HEAD: Final = Struct(">BBBBQQQII")
 TAG: Final = 56
 NONE: Final = 0
 """The format of a stored None, which has no body."""
+INTEGER: Final = 4
+"""The format of an integer of 64 bits that can be added to: its decimal digits. (Others stand in ``plain``.)"""
+OWN: Final = 8
+"""From here on formats mean what those who read with a reader of their own say."""
 FORMAT: Final = 15
 COMPRESSED: Final = 16
 CHUNKED: Final = 32

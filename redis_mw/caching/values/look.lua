@@ -7,28 +7,9 @@
 -- Reply    {what: 0 nothing | 1 fresh | 2 stale | 3 nothing that can be read, lease: 1 it is yours | 0 another's
 --          | -1 not wanted, us it lasts, the entry or '', the versions of the tags if it is yours}
 -- The tags of an entry stand in it: where keys are spread over servers they cannot all be read here.
---include entry
+--include found
 local owner = ARGV[3]
-local data, what = pcall('GET', KEYS[1]), 0
-if type(data) == 'table' then data, what = false, 3 end
-local entry = opened(data)
-if data and (not entry or #data < entry.body or string.format('%.0f', entry.stored) == ARGV[5]) then
-  what = 3
-elseif entry and now < entry.stale then
-  what = now < entry.fresh and 1 or 2
-  if entry.tags > 0 then
-    local keys, versions = {}, {}
-    for i = 1, entry.tags do
-      local at = HEAD + (i - 1) * TAG
-      keys[i] = ARGV[2] .. sub(data, at + 1, at + 32) .. '}:v'
-      versions[i] = sub(data, at + 33, at + TAG)
-    end
-    for i, current in ipairs(call('MGET', unpack(keys))) do
-      if not current or sub(current, 1, 12) ~= sub(versions[i], 1, 12) then what = 0 break end
-      if current ~= versions[i] then what = 2 end
-    end
-  end
-end
+local what, data, entry = found(KEYS[1], ARGV[5])
 
 local early = false
 if what == 1 and ARGV[4] ~= '' then

@@ -4,16 +4,21 @@ A name has an entry or none, and a lease or none; a tag has a version or none. N
 when they are told to, and what the server evicts is taken away by hand.
 """
 
+import re
 from dataclasses import dataclass, field
 from struct import Struct
 
+from msgspec.structs import replace
+
 from redis_mw.caching.leases import Claim
-from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US, Looked, Stored
-from redis_mw.caching.values.entry import HEAD, LAYOUT
+from redis_mw.caching.lifetimes import Lifetime
+from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US, Looked, Stored, Uncounted
+from redis_mw.caching.values.entry import HEAD, INTEGER, LAYOUT
 
 HALF = Struct(">Q4s")
 DRAWN = 1 << 63
 """Says that a version was there because one was asked for, not because something was dropped."""
+DIGITS = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 
 @dataclass
@@ -23,6 +28,8 @@ class Kept:
     stored: Stored
     at: int
     versions: dict[str, bytes]
+    lasts_us: int
+    """What the server was told last of how long it is to be kept."""
 
     @property
     def fresh(self) -> int:
@@ -101,10 +108,37 @@ class Model:
             if now != claim.versions:
                 self._end(name)
                 return False
-        self.entries[name] = Kept(stored, self.now, {tag: self.version(tag, seed) for tag in stored.tags})
+        versions = {tag: self.version(tag, seed) for tag in stored.tags}
+        self.entries[name] = Kept(stored, self.now, versions, stored.lifetime.ttl_us + stored.lifetime.stale_us)
         self.damaged.discard(name)
         self._end(name)
         return True
+
+    def add(self, name: str, stored: Stored, seed: bytes) -> bool:
+        return self._found(name, None).what != "fresh" and self.store(name, stored, None, seed)
+
+    def touch(self, name: str, ttl_us: int | None) -> bool:
+        fresh = self._found(name, None).what == "fresh"
+        if ttl_us == 0:
+            _ = self.drop(name)
+        elif fresh and ttl_us is not None:
+            entry = self.entries[name]
+            entry.stored = replace(entry.stored, lifetime=Lifetime(self.now + ttl_us - entry.at))
+            entry.lasts_us = ttl_us
+        return fresh
+
+    def incr(self, name: str, delta: int) -> int | Uncounted:
+        if self._found(name, None).what != "fresh":
+            return "nothing"
+        entry = self.entries[name]
+        if entry.stored.flags != INTEGER:
+            return "no integer"
+        digits = entry.stored.body
+        if not DIGITS.fullmatch(digits) or not _fits(int(digits)) or not _fits(delta) or not _fits(int(digits) + delta):
+            return "too large"
+        digits = b"%d" % (int(digits) + delta)
+        entry.stored = replace(entry.stored, body=digits, length=len(digits))
+        return int(digits)
 
     def drop(self, name: str) -> tuple[bool, int]:
         entry, was_damaged = self.entries.pop(name, None), name in self.damaged
@@ -138,3 +172,7 @@ class Model:
 
     def _end(self, name: str) -> None:
         _ = self.leases.pop(name, None)
+
+
+def _fits(number: int) -> bool:
+    return -(2**63) <= number < 2**63

@@ -73,13 +73,18 @@ def put(room: Room, pieces: Sequence[Piece]) -> Flow[bool]:
 
     Then what is there now is dropped as soon as it is back: it is of before.
     """
+    return all((yield from put_each(room, pieces)))
+
+
+def put_each(room: Room, pieces: Sequence[Piece]) -> Flow[list[bool]]:
+    """The same, and which of them are stored."""
     stored = yield from _stored(room, pieces, None)
     for each, was in zip(pieces, stored, strict=True):
         if was:
             room.tell("cache.store", each.name)
         else:
             room.memory.pending.add(("value", each.name), *_drops(room, each.name, each.stored.copies))
-    return all(stored)
+    return [was is True for was in stored]
 
 
 def drop(room: Room, names: Sequence[str], copies: int = 1) -> Flow[bool]:
@@ -136,7 +141,7 @@ def made(room: Room, ask: Ask, packed: Packed, cost_us: int) -> Piece | None:
 
 def _stored(room: Room, pieces: Sequence[Piece], claim: Claim | None) -> Flow[list[bool | None]]:
     """For each whether it is stored; None where nobody knows. Chunks go first, in a trip of their own."""
-    yield from _store_chunks(room, pieces)
+    yield from store_chunks(room, pieces)
     commands = [
         room.commands.store(each.name, each.stored, copy, claim=claim, seed=room.seed())
         for each in pieces
@@ -157,7 +162,7 @@ def _stored(room: Room, pieces: Sequence[Piece], claim: Claim | None) -> Flow[li
     return outcomes
 
 
-def _store_chunks(room: Room, pieces: Sequence[Piece]) -> Flow[None]:
+def store_chunks(room: Room, pieces: Sequence[Piece]) -> Flow[None]:
     """What a list of chunks names is there before the list is."""
     for each in pieces:
         if each.id:

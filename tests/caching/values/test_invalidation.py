@@ -26,7 +26,7 @@ def test_a_tag_takes_along_all_that_hangs_on_it_for_one_command(client: Any, kep
     assert set(client.get_many(keys)) == set(keys) - {"a3", "a4"}
     with count_round_trips() as trips:
         assert client.drop_tag("all") is True
-    assert trips.commands == ["UNLINK"]
+    assert trips.commands == ["EVALSHA"]
     assert client.get_many([*keys, "other"]) == {"other": 1}
     assert client.drop_tag() is True
 

@@ -16,7 +16,7 @@ from redis_mw.caching.leases import Claim
 from redis_mw.caching.lifetimes import Lifetime
 from redis_mw.caching.tags import name_of
 from redis_mw.caching.values.commands import Commands, Looked, Stored
-from redis_mw.caching.values.entry import CHUNK, CHUNKED, CHUNKS
+from redis_mw.caching.values.entry import CHUNK, CHUNKED, CHUNKS, INTEGER
 from redis_mw.caching.values.model import Model
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Events
@@ -26,6 +26,7 @@ HOUR = 3_600_000_000
 names = st.sampled_from(["1" * 32, "2" * 32])
 tags = st.sampled_from([name_of("t"), name_of("u")])
 owners = st.sampled_from(["ann", "bob"])
+integers = st.sampled_from([0, 1, -7, 2**53 + 1, -(2**63), 2**63 - 1, 10**18])
 seeds = st.binary(min_size=4, max_size=4)
 stored = st.builds(
     Stored,
@@ -110,6 +111,23 @@ class Scripts(RuleBasedStateMachine):
     def put(self, name: str, value: Stored, seed: bytes) -> None:
         assert self.run(self.commands.store(name, value, seed=seed)) == self.model.store(name, value, None, seed)
 
+    @rule(name=names, value=stored, seed=seeds)
+    def add(self, name: str, value: Stored, seed: bytes) -> None:
+        assert self.run(self.commands.add(name, value, seed=seed)) == self.model.add(name, value, seed)
+
+    @rule(name=names, ttl_us=st.sampled_from([None, 0, HOUR, 20 * HOUR]))
+    def touch(self, name: str, ttl_us: int | None) -> None:
+        assert self.run(self.commands.touch(name, ttl_us)) == self.model.touch(name, ttl_us)
+
+    @rule(name=names, digits=integers.map(lambda n: b"%d" % n) | st.sampled_from([b"", b"01", b"x", b"-0"]))
+    def put_an_integer(self, name: str, digits: bytes) -> None:
+        value = Stored(INTEGER, len(digits), digits, Lifetime(5 * HOUR), tags=(name_of("t"),))
+        assert self.run(self.commands.store(name, value, seed=b"same")) == self.model.store(name, value, None, b"same")
+
+    @rule(name=names, delta=integers | st.integers())
+    def incr(self, name: str, delta: int) -> None:
+        assert self.run(self.commands.incr(name, delta)) == self.model.incr(name, delta)
+
     @rule(name=names)
     def drop(self, name: str) -> None:
         assert self.run(self.commands.drop(name)) == self.model.drop(name)
@@ -152,9 +170,8 @@ class Scripts(RuleBasedStateMachine):
         assert stored == {key.encode() for key in (*expected, *(keys.key(name, part="l") for name in model.leases))}
         for name, entry in model.entries.items():
             if name not in model.damaged:
-                lifetime = entry.stored.lifetime
                 left = self.client.pttl(keys.key(name))
-                assert abs(left - (lifetime.ttl_us + lifetime.stale_us) // 1000) < 60_000
+                assert abs(left - entry.lasts_us // 1000) < 60_000
                 assert self.client.get(keys.key(name)) == entry.data()
                 for tag, version in entry.versions.items():
                     if model.tags.get(tag) == version:

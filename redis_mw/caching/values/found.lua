@@ -1,0 +1,31 @@
+-- What more than one script asks: the entry at a key, and what it is worth now. They include it.
+-- ARGV     2 what stands before a tag's name in its key
+--include entry
+local function tags_of(data, entry)
+  local keys, versions = {}, {}
+  for i = 1, entry.tags do
+    local at = HEAD + (i - 1) * TAG
+    keys[i] = ARGV[2] .. sub(data, at + 1, at + 32) .. '}:v'
+    versions[i] = sub(data, at + 33, at + TAG)
+  end
+  return keys, versions
+end
+
+-- 0 nothing | 1 fresh | 2 stale | 3 nothing that can be read, or the one stored at `unlike`; its bytes, and opened.
+local function found(key, unlike)
+  local data = pcall('GET', key)
+  if not data then return 0 end
+  if type(data) == 'table' then return 3 end
+  local entry = opened(data)
+  if not entry or #data < entry.body or string.format('%.0f', entry.stored) == unlike then return 3, data, entry end
+  if now >= entry.stale then return 0, data, entry end
+  local what = now < entry.fresh and 1 or 2
+  if entry.tags > 0 then
+    local keys, versions = tags_of(data, entry)
+    for i, current in ipairs(call('MGET', unpack(keys))) do
+      if not current or sub(current, 1, 12) ~= sub(versions[i], 1, 12) then return 0, data, entry end
+      if current ~= versions[i] then what = 2 end
+    end
+  end
+  return what, data, entry
+end
