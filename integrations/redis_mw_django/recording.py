@@ -22,14 +22,14 @@ def recorded(arrival: Arrival, response: HttpResponseBase) -> Flow[None] | None:
     A file is watched like any stream, so the server does not send it by itself.
     """
     exchange, layer = arrival.exchange, arrival.application.layer
-    if exchange.attempt is None or not layer.records(exchange):
+    if exchange.attempt is None or not layer.closing.records(exchange):
         return None
     if _is_turned_away(arrival, response):
         return exchange.attempt.release()
     exchange.status = response.status_code
     exchange.headers = tuple((str(name), str(value)) for name, value in cast(Any, response).items())
     if not isinstance(response, StreamingHttpResponse):
-        return layer.complete(exchange, cast(Any, response).content)
+        return layer.closing.complete(exchange, cast(Any, response).content)
     _watch(arrival, response)
     return None
 
@@ -50,10 +50,10 @@ def _watch(arrival: Arrival, response: StreamingHttpResponse) -> None:
 
     def over(part: bytes) -> bool:
         recorder.add(part)
-        return application.layer.records(exchange) and recorder.is_over
+        return application.layer.closing.records(exchange) and recorder.is_over
 
     def complete() -> Flow[None]:
-        return application.layer.complete(exchange, recorder.body)  # only the first call does anything
+        return application.layer.closing.complete(exchange, recorder.body)  # only the first call does anything
 
     async def passed_async(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for part in parts:

@@ -134,7 +134,7 @@ class Passage:
         Says what else there is to keep of it.
         """
         exchange = self.exchange
-        if exchange is None or self.layer is None or not self.layer.records(exchange):
+        if exchange is None or self.layer is None or not self.layer.closing.records(exchange):
             return None
         exchange.status, exchange.headers = response.status_code, tuple(response.headers)
         if exchange.request.method == "HEAD" or response.status_code < 200 or response.status_code in (204, 304):
@@ -146,11 +146,11 @@ class Passage:
         has not done it. A stream is kept as it goes, and so is a file, which the server then does not send by itself.
         """
         layer, exchange = self.layer, self.exchange
-        if exchange is None or layer is None or not layer.records(exchange):
+        if exchange is None or layer is None or not layer.closing.records(exchange):
             return
 
         def complete(body: bytes | None) -> None:
-            self._mw.driver.run(layer.complete(exchange, body))
+            self._mw.driver.run(layer.closing.complete(exchange, body))
 
         whole = self.whole(response)
         if whole is not None:

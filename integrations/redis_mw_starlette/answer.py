@@ -28,6 +28,10 @@ class _Answer:
 
     def __init__(self, driver: AsyncDriver, layer: Layer, exchange: Exchange, send: Send) -> None:
         self.started = False
+        self.led = False
+        """Whether a task of its own answers, and sees to the end of the request."""
+        self.cookie: SetCookie | None = None
+        """The session cookie for an answer that is not the application's."""
         self.failure: Exception | None = None
         self.keeper: Keeper | None = None
         self._driver = driver
@@ -39,8 +43,10 @@ class _Answer:
         """What the limits are settled by, and what is replayed to whoever sends the request again."""
         exchange = self._exchange
         exchange.status = status
-        if exchange.attempt is not None:
+        if self._layer.closing.notes(exchange):
             exchange.headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
+            exchange.accessed = self.keeper is not None and self.keeper.session.accessed
+            self._layer.closing.judge(exchange)
         if exchange.tally is not None:
             response = exchange.answer = responses.Response(status_code=status)
             response.raw_headers = [(bytes(name), bytes(value)) for name, value in headers]
@@ -59,6 +65,8 @@ class Response(_Answer):
         self._save_on_5xx = save_on_5xx
         self._start: Message | None = None
         self._recorder: Recorder | None = None
+        self._drops = False
+        """Whether the client has had its answer, and what the application still sends is only recorded."""
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self.started:
@@ -70,14 +78,16 @@ class Response(_Answer):
             await self._begin(message)
         if self._recorder is not None and message["type"] == "http.response.body":
             await self._record(self._recorder, message)
-        await self._send(message)
+        if not self._drops:
+            await self._out(message)
 
     async def _record(self, recorder: Recorder, message: Message) -> None:
         """Keep a part of the body; the last one is sent when all is stored."""
         recorder.add(bytes(message.get("body", b"")))
         if recorder.is_over or not message.get("more_body", False):
-            self._recorder = None
-            await self._driver.run(self._layer.complete(self._exchange, recorder.body))
+            self._recorder, exchange = None, self._exchange
+            exchange.accessed = self.keeper is not None and self.keeper.session.accessed
+            await self._driver.run(self._layer.closing.complete(exchange, recorder.body))
 
     async def finish(self) -> None:
         """The application has returned; what it left behind is sent, or why it could not be is raised."""
@@ -92,29 +102,44 @@ class Response(_Answer):
         if start is None:
             return
         keeper, whole = self.keeper, None
-        cookie, vary = None, False
+        cookie, vary = self.cookie, False
         self._note(start["status"], start.get("headers", ()))
-        attempt = self._exchange.attempt
-        if attempt is not None and self._layer.records(self._exchange):
+        closing, exchange = self._layer.closing, self._exchange
+        if closing.records(exchange):
             if first["type"] == "http.response.body" and not first.get("more_body", False):
                 whole = bytes(first.get("body", b""))
             else:
-                self._recorder = attempt.recorder(self._exchange.headers)
+                self._recorder = closing.recorder(exchange)
         if keeper is not None:
             try:
-                failed = start["status"] >= 500 and not self._save_on_5xx
+                failed = (start["status"] >= 500 and not self._save_on_5xx) or exchange.refreshing
                 cookie = await _settled(keeper, start["status"], whole, failed=failed)
             except Exception as error:
                 self.failure = error
                 raise
             vary = keeper.session.accessed
-        elif whole is not None:
-            await self._driver.run(self._layer.complete(self._exchange, whole))
-        fields = self._layer.fields(self._exchange)
+        elif whole is not None or closing.closes(exchange):
+            await self._driver.run(closing.close(exchange, whole))
+        instead = closing.instead(exchange)
+        if instead is not None:
+            start = {"type": "http.response.start", "status": instead.status, "headers": lines(instead.headers)}
+        fields = self._layer.fields(exchange)
         if vary or cookie is not None or fields:
             start["headers"] = completed(start.get("headers", ()), cookie, vary=vary, fields=fields)
         self._begun()
-        await self._send(start)
+        await self._out(start)
+        if instead is not None:
+            self._drops = True
+            await self._out({"type": "http.response.body", "body": instead.body})
+
+    async def _out(self, message: Message) -> None:
+        """Send it; what is made for others as well is made to its end, although this client has gone."""
+        try:
+            await self._send(message)
+        except OSError:
+            if not self._exchange.leads:
+                raise
+            self._drops = True
 
 
 class Accept(_Answer):
@@ -168,7 +193,7 @@ def completed(
 ) -> list[Header]:
     """The headers with our cookie and our fields, in the place of any of the same name, and with ``Vary: Cookie``."""
     found: list[Header] = [(bytes(name), bytes(value)) for name, value in headers]
-    ours = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    ours = lines(fields)
     if ours:
         names = {name for name, _ in ours}
         found = [field for field in found if field[0].lower() not in names] + ours
@@ -179,6 +204,11 @@ def completed(
     if vary and not any(name.lower() == b"vary" and _names_cookie(value) for name, value in found):
         found.append((b"vary", b"Cookie"))
     return found
+
+
+def lines(fields: Iterable[tuple[str, str]]) -> list[Header]:
+    """Fields as ASGI has them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
 
 
 def _names_cookie(vary: bytes) -> bool:

@@ -68,7 +68,7 @@ class Gate(AsyncRequestLimits):
     @property
     def records(self) -> bool:
         """Whether the response will have to be kept."""
-        return self._layer.records(self._exchange)
+        return self._layer.closing.records(self._exchange)
 
     @property
     def _unseen(self) -> bool:

@@ -45,8 +45,7 @@ class Keeper:
         """
         if self.session.accessed:
             return (await self._commit(whole)).set_cookie
-        if whole is not None:
-            await self._driver.run(self._layer.complete(self._exchange, whole))
+        await self._close(whole)
         return self.cookie()
 
     async def abandon(self, whole: bytes | None = None) -> SetCookie | None:
@@ -56,10 +55,16 @@ class Keeper:
         """
         self.abandoned = True
         async with self._writing:
-            if self.visit.give_up() or whole is not None:
+            if self.visit.give_up():
                 _ = await self._driver.run(self._layer.commit(self._exchange, None, whole))
                 self._clean_up()
+            else:
+                await self._close(whole)
         return self.cookie()
+
+    async def _close(self, whole: bytes | None) -> None:
+        if whole is not None or self._layer.closing.closes(self._exchange):
+            await self._driver.run(self._layer.closing.close(self._exchange, whole))
 
     def cookie(self) -> SetCookie | None:
         return self._layer.set_cookie(self._exchange)

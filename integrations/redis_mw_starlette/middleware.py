@@ -10,14 +10,16 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from redis_mw.errors import Problem, RedisUnavailable, Refusal, SettingsError
-from redis_mw.events import Events
+from redis_mw.events import Events, log
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.attending import attend
+from redis_mw.faces.caching import RequestCache
+from redis_mw.faces.following import ended_soon
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.locks import RequestLocks
 from redis_mw.flows import Flow
 from redis_mw.http.problems import problem
-from redis_mw.layer.exchange import Exchange, Replay, Replayed, Respond, raised, refused
+from redis_mw.layer.exchange import Exchange, Follow, Replay, Replayed, Respond, raised, refused
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.rooms import rooms_of
 from redis_mw.layer.secrets import signing_secrets
@@ -37,16 +39,18 @@ from redis_mw_starlette.arguments import (
     Arguments,
     SameSite,
 )
+from redis_mw_starlette.behind import WITHIN_S, Behind, deaf, nowhere, silent
 from redis_mw_starlette.body import Body
 from redis_mw_starlette.faces import Faces
 from redis_mw_starlette.gate import Gate
 from redis_mw_starlette.keeper import FINISH_WITHIN, Keeper
 from redis_mw_starlette.refusal import refuse, replay
 from redis_mw_starlette.routes import Routes
-from redis_mw_starlette.scopes import connection_of, request_of
+from redis_mw_starlette.scopes import connection_of, of_nobody, request_of, shown
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 UNSEEN = ("http.response.pathsend", "http.response.zerocopysend")
+CLOSE_WITHIN = 5.0
 AROUND = "redis_mw.around"  # where a scope says which of our middlewares it has passed through
 
 OnRefuse = Callable[[Any, Refusal], "responses.Response | Awaitable[responses.Response | None] | None"]
@@ -108,6 +112,7 @@ class RedisMiddleware:
         self._layer = Layer(self._settings, self._room(arguments, events), cookie, rooms)
         self._faces = Faces(self._settings, mw, rooms, self._explain)
         self._routes = Routes(app, needed=self._layer.needs_routes)
+        self._behind = Behind()
 
     def _room(self, arguments: Arguments, events: Events) -> Room | None:
         if self._settings.sessions is None:
@@ -165,8 +170,12 @@ class RedisMiddleware:
         try:
             await self._answered(exchange, mw, answer, body, scope, body.receive if body is not None else receive)
         finally:
-            if self._layer.finishes(exchange):
-                mw.driver.detach(self._layer.finish(exchange), FINISH_WITHIN)
+            if not answer.led:
+                self._finish(exchange, mw)
+
+    def _finish(self, exchange: Exchange, mw: AsyncRedisMW) -> None:
+        if self._layer.finishes(exchange):
+            mw.driver.detach(self._layer.finish(exchange), FINISH_WITHIN)
 
     def _body(self, exchange: Exchange, receive: Receive) -> Body | None:
         """The body of a request that has a key, whether a policy asks for one or not: that may turn out late."""
@@ -195,33 +204,108 @@ class RedisMiddleware:
         scope: Scope,
         receive: Receive,
     ) -> None:
-        """Open, let the application answer, and answer for what was refused."""
+        """Open, let the application answer, and answer for what was refused, or has failed.
+
+        Who makes a page for others as well makes it to its end, though the client may leave meanwhile.
+        """
         try:
             await self._open(exchange, mw, answer, body)
+        except Exception as error:
+            if exchange.lookup is not None and exchange.lookup.refreshes:
+                self._refresh(exchange, mw, scope)
+            await self._failed(error, exchange, mw, answer, scope, receive)
+            return
+        if not exchange.leads:
+            await self._run(exchange, mw, answer, body, scope, receive)
+            return
+        answer.led = True
+        await asyncio.shield(self._behind.start(self._led(exchange, mw, answer, body, scope, deaf(receive))))
+
+    async def _led(
+        self,
+        exchange: Exchange,
+        mw: AsyncRedisMW,
+        answer: Response | Accept,
+        body: Body | None,
+        scope: Scope,
+        receive: Receive,
+    ) -> None:
+        try:
+            await self._run(exchange, mw, answer, body, scope, receive)
+        finally:
+            self._finish(exchange, mw)
+
+    async def _run(
+        self,
+        exchange: Exchange,
+        mw: AsyncRedisMW,
+        answer: Response | Accept,
+        body: Body | None,
+        scope: Scope,
+        receive: Receive,
+    ) -> None:
+        try:
             keeper = answer.keeper
             if keeper is not None:
                 scope["session"] = keeper.session
             gate = Gate(mw, self._layer, exchange, scope, body, keeper)
             session = keeper.session if keeper is not None else None
-            context = Context(mw, session, gate, RequestLocks(mw.driver, exchange))
-            await self._inside(context, gate, scope, receive, answer.send)
+            context = Context(mw, session, gate, RequestLocks(mw.driver, exchange), RequestCache(exchange))
+            await self._inside(exchange, context, gate, scope, receive, answer.send)
             await answer.finish()
             if keeper is not None:
                 keeper.must_be_settled()
         except Exception as error:
-            if answer.keeper is not None:
-                _ = await answer.keeper.abandon()
-            # What the session could not do comes first, whatever the application made of it on its way here.
-            cause = answer.failure or error
-            if isinstance(cause, Replayed) and not answer.started:
-                await replay(cause.response, answer.send)
-            elif isinstance(cause, Refusal) and not answer.started:
-                await self._refuse(exchange, cause, scope, receive, answer.send)
-                await answer.finish()
-            elif cause is error:
-                raise
-            else:
-                raise cause from None
+            await self._failed(error, exchange, mw, answer, scope, receive)
+
+    async def _failed(
+        self,
+        error: Exception,
+        exchange: Exchange,
+        mw: AsyncRedisMW,
+        answer: Response | Accept,
+        scope: Scope,
+        receive: Receive,
+    ) -> None:
+        """Answer for what was refused, or answered before; raise what nobody can answer for."""
+        # What the session could not do comes first, whatever the application made of it on its way here.
+        cause = answer.failure or error
+        if answer.keeper is not None and not isinstance(cause, Replayed):
+            _ = await answer.keeper.abandon()
+        if isinstance(cause, Replayed) and not answer.started:
+            await replay(cause.response, answer.send)
+            return
+        if isinstance(cause, Refusal) and not answer.started:
+            await self._refuse(exchange, cause, scope, receive, answer.send)
+            await answer.finish()
+            return
+        page = await mw.driver.run(self._layer.closing.rescue(exchange)) if not answer.started else None
+        if page is not None:
+            log.error("a page could not be made: the one that is stored is sent", exc_info=error)
+            await replay(page, answer.send)
+        elif cause is error:
+            raise error
+        else:
+            raise cause from None
+
+    def _refresh(self, exchange: Exchange, mw: AsyncRedisMW, scope: Scope) -> None:
+        """Have the page that is being served made anew, by a request that nobody has sent."""
+        refreshing = None if self._behind.is_full else self._layer.refresh(exchange)
+        if refreshing is None:
+            return
+        answer = Response(mw.driver, self._layer, refreshing, nowhere, save_on_5xx=self._save_on_5xx)
+        if refreshing.visit is not None:
+            answer.keeper = Keeper(mw, self._layer, refreshing, refreshing.visit)
+        refreshing.native = connection_of(scope, silent(), nowhere)
+
+        async def refresh() -> None:
+            try:
+                async with asyncio.timeout(WITHIN_S):
+                    await self._led(refreshing, mw, answer, None, of_nobody(scope), silent())
+            except Exception:
+                log.exception("a page could not be made anew; the old one is sent while it lasts")
+
+        _ = self._behind.start(refresh())
 
     async def _open(self, exchange: Exchange, mw: AsyncRedisMW, answer: Response | Accept, body: Body | None) -> None:
         """Ask what has to be asked before the application runs; raises what refuses the request, or a replay."""
@@ -233,19 +317,30 @@ class RedisMiddleware:
                 await body.read_into(attempt)
             opened = await mw.driver.run(self._layer.open(exchange, eager=reads))
             attend(mw.driver, self._layer.rooms, exchange)
+            while isinstance(opened, Follow):
+                ended = await ended_soon(opened)
+                opened = await mw.driver.run(self._layer.follow(exchange, ended=ended, eager=reads))
+                attend(mw.driver, self._layer.rooms, exchange)
+            if isinstance(opened, Replay) and visit is not None:
+                answer.cookie = self._layer.set_cookie(exchange)
             if isinstance(opened, (Respond, Replay)):
                 raise raised(opened)
         if visit is not None:
             answer.keeper = Keeper(mw, self._layer, exchange, visit)
 
-    async def _inside(self, context: Context, gate: Gate, scope: Scope, receive: Receive, send: Send) -> None:
-        if gate.records and "extensions" in scope:
+    async def _inside(
+        self, exchange: Exchange, context: Context, gate: Gate, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if (gate.records or exchange.leads) and "extensions" in scope:
             # What a server sends by itself nobody can keep.
             scope["extensions"] = {name: each for name, each in scope["extensions"].items() if name not in UNSEEN}
         scope["redis_mw"], scope[AROUND] = context, self
         scope.setdefault("state", {})["redis_mw"] = context
         here, there = CURRENT.set(context), GATE.set(gate)
         gate.watch()
+        fields, hidden = scope["headers"], self._layer.hidden(exchange)
+        if hidden is not None and hidden.changes(exchange.request.headers):
+            scope["headers"] = shown(fields, hidden)
         try:
             await self.app(scope, receive, send)
         except asyncio.CancelledError:
@@ -256,6 +351,7 @@ class RedisMiddleware:
         finally:
             if gate.holding is not None:
                 gate.holding.end()
+            scope["headers"] = fields
             GATE.reset(there)
             CURRENT.reset(here)
 
@@ -275,7 +371,7 @@ class RedisMiddleware:
 
         async def closing(message: Message) -> None:
             if message["type"] in ("lifespan.shutdown.complete", "lifespan.shutdown.failed"):
-                await self._faces.aclose()
+                await self._aclose()
             await send(message)
 
         if self._settings.connect == "eager":
@@ -288,7 +384,11 @@ class RedisMiddleware:
         try:
             await self.app(scope, receive, closing)
         finally:
-            await self._faces.aclose()
+            await self._aclose()
+
+    async def _aclose(self) -> None:
+        await self._behind.aclose(CLOSE_WITHIN)
+        await self._faces.aclose()
 
 
 def _settings(settings: object, mw: AsyncRedisMW | None) -> Settings:

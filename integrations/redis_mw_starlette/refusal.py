@@ -21,7 +21,7 @@ async def refuse(response: Response, scope: Scope, receive: Receive, send: Send)
 async def replay(response: exchange.Response, send: Send) -> None:
     """Send what was answered before."""
     headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    if response.status >= 200 and response.status not in (204, 304):
+    if not response.complete and response.status >= 200 and response.status not in (204, 304):
         headers.append((b"content-length", b"%d" % len(response.body)))
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})

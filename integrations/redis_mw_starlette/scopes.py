@@ -7,6 +7,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from redis_mw.caching.pages.made import Hidden
 from redis_mw.http.request import Request as HttpRequest
 
 
@@ -46,11 +47,27 @@ def request_of(scope: Scope) -> HttpRequest:
         host=headers.get("host") or "",
         headers=headers,
         client=client[0] if client else None,
+        root=_root(scope["path"], scope.get("root_path", "")),
     )
 
 
 def _route_path(path: str, root: str) -> str:
     """What is left of the path below the application's root (of a Mount, or of a proxy that strips nothing)."""
-    if root and (path == root or path.startswith(root.rstrip("/") + "/")):
-        path = path[len(root.rstrip("/")) :]
-    return path or "/"
+    return path[len(_root(path, root)) :] or "/"
+
+
+def _root(path: str, root: str) -> str:
+    """The root as far as it stands in the path."""
+    bare = root.rstrip("/")
+    return bare if root and (path == root or path.startswith(bare + "/")) else ""
+
+
+def shown(fields: Iterable[tuple[bytes, bytes]], hidden: Hidden) -> list[tuple[bytes, bytes]]:
+    """The fields of a request as the application is to see them."""
+    pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in fields)
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in hidden.fields(pairs)]
+
+
+def of_nobody(scope: Scope) -> Scope:
+    """A request for the same page that nobody has sent."""
+    return {**scope, "method": "GET", "state": dict(scope.get("state") or {}), "extensions": {}}

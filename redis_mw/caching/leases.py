@@ -27,8 +27,8 @@ LONGEST_S = 600.0
 
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
-    """A lease that is ours, on each of ``keys``; ``versions`` are those of the tags when it was taken, ``taken_us`` when
-    that was. ``variant`` says of which page of a URL.
+    """A lease that is ours, on each of ``keys``; ``versions`` are those of the tags when it was taken, ``taken_us``
+    when that was. ``variant`` says of which page of a URL.
     """
 
     keys: tuple[str, ...]

@@ -22,6 +22,8 @@ def attend(driver: Driver, rooms: Rooms, exchange: Exchange) -> None:
         attend_limits(driver, rooms.limits)
     if exchange.attempt is not None and rooms.idempotency is not None and rooms.idempotency.memory.leases:
         driver.tend("idempotency.leases", rooms.idempotency.renewing)
+    if exchange.lookup is not None and rooms.caching is not None:
+        attend_cache(driver, rooms.caching)
     for turn in exchange.turns:
         if turn.hold is not None:
             attend_lock(driver, turn.room, turn.hold)
@@ -51,6 +53,8 @@ def attend_cache(driver: Driver, room: caching.Room) -> None:
     memory = room.memory
     if memory.leases:
         driver.tend("cache.leases", memory.leases.renewing)
+    if memory.page_leases:
+        driver.tend("cache.pages", memory.page_leases.renewing)
     if memory.pending:
         driver.tend("cache.pending", memory.pending.sending)
 

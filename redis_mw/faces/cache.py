@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from redis_mw.caching.pages.keep import purge
+from redis_mw.caching.pages.names import urls_to_purge
 from redis_mw.caching.room import Room
 from redis_mw.caching.tags import names_of
 from redis_mw.caching.values.ask import counted, getting
@@ -143,6 +145,16 @@ class SyncCache(Asking):
             self.get_or_set, ttl=ttl, type=type, negative=negative, stale=stale, early=early, jitter=jitter, hot=hot
         )
         return memoizing(asked, partial(self.delete, hot=hot), key, tags)
+
+    def purge(self, url: str) -> bool:
+        """Forget every page of an absolute URL, and have nothing stored that is being made of it. One round trip.
+
+        For both schemes, for policies with ``host_any`` too. False: Redis is away; they are purged when it is back.
+        ValueError for what is no absolute URL.
+        """
+        heard = self._driver.run(purge(self.room, urls_to_purge(url)))
+        attend_cache(self._driver, self.room)
+        return heard
 
     def drop_tag(self, *tags: str, soft: bool = False) -> bool:
         """Forget whatever hangs on these tags, or with ``soft`` have it made anew when it is next asked for.
@@ -278,6 +290,12 @@ class AsyncCache(Asking):
             self.get_or_set, ttl=ttl, type=type, negative=negative, stale=stale, early=early, jitter=jitter, hot=hot
         )
         return async_memoizing(asked, partial(self.delete, hot=hot), key, tags)
+
+    async def purge(self, url: str) -> bool:
+        """Forget every page of an absolute URL; see ``SyncCache.purge``."""
+        heard = await self._driver.run(purge(self.room, urls_to_purge(url)))
+        attend_cache(self._driver, self.room)
+        return heard
 
     async def drop_tag(self, *tags: str, soft: bool = False) -> bool:
         """Forget whatever hangs on these tags, or with ``soft`` have it made anew when it is next asked for.

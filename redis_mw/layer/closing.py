@@ -1,8 +1,8 @@
 """What becomes of a response before its client sees it: kept for whoever sends the request again, or the like of it, or
 replaced by what is stored; and what it has made wrong in the cache is forgotten.
 
-In this order: ``judge`` its head; ``close`` before that is sent; ``complete`` before its end is. Where all of the body is
-known at once, ``close`` does both.
+In this order: ``judge`` its head; ``close`` before that is sent; ``complete`` before its end is. Where all of the body
+is known at once, ``close`` does both.
 """
 
 from typing import Any
@@ -29,8 +29,8 @@ class Closing:
         self._entries = entries
 
     def notes(self, exchange: Exchange) -> bool:
-        """Whether anybody wants to know the head of the response: status and headers of the exchange, as the application
-        made them, and then ``judge``.
+        """Whether anybody wants to know the head of the response: status and headers of the exchange, as the
+        application made them, and then ``judge``.
         """
         if exchange.attempt is not None or exchange.lookup is not None:
             return True
@@ -65,8 +65,8 @@ class Closing:
         return not exchange.forgotten and bool(self._wrong_now(exchange))
 
     def close(self, exchange: Exchange, whole: bytes | None) -> Flow[None]:
-        """Do what has to be done before the head of the response is sent: store what is known as a ``whole``, forget the
-        pages that the request has made wrong. Then ``instead`` may be the answer.
+        """Do what has to be done before the head of the response is sent: store what is known as a ``whole``, forget
+        the pages that the request has made wrong. Then ``instead`` may be the answer.
         """
         closing: list[Flow[Any]] = []
         fetch = self._fetch(exchange)

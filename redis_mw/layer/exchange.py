@@ -60,15 +60,15 @@ class Exchange(msgspec.Struct):
     rules (``ruled``). ``held`` are the marks of views that were asked, ``seen`` those that are to be.
 
     ``tally`` is what the limits said once they were asked, ``attempt`` what is known of the key, or ``invalid`` what is
-    wrong with it, ``turns`` the locks, ``lookup`` what is known of the page that it is for (a policy of ``pages``, else of
-    the rules). ``turned`` is what refused the request, or answered it, ``broken`` what went
-    wrong while all that was asked.
+    wrong with it, ``turns`` the locks, ``lookup`` what is known of the page that it is for (a policy of ``pages``, else
+    of the rules). ``turned`` is what refused the request, or answered it, ``broken`` what went wrong while all that was
+    asked.
 
     ``status``, ``headers`` and ``answer`` (the framework's own response) are what limits are settled by; whoever does
     not say them let the request fail. ``started`` says that the client has seen the head of the application's response.
-    ``accessed`` and ``csrf`` say that what it answers may be for this visitor only: its session was looked at, a token was
-    issued. ``after`` is clean-up that the response need not wait for. ``refreshing``: nobody has sent it and nobody waits
-    for the response, which is to be kept.
+    ``accessed`` and ``csrf`` say that what it answers may be for this visitor only: its session was looked at, a token
+    was issued. ``after`` is clean-up that the response need not wait for. ``refreshing``: nobody has sent it and nobody
+    waits for the response, which is to be kept.
     """
 
     request: Request
@@ -109,6 +109,11 @@ class Exchange(msgspec.Struct):
             return False
         here = self.entries or self.locks or self.claims or self.pages
         return bool(here or ruled.lock or ruled.idempotency or ruled.cache)
+
+    @property
+    def leads(self) -> bool:
+        """Whether what the application answers is to be kept for others as well, who may wait for it."""
+        return self.lookup is not None and self.lookup.leads
 
     @property
     def stopped(self) -> bool:

@@ -282,8 +282,8 @@ class Layer:
         """Write what the request did to its session; ``data`` as the handler left it, None if never looked at.
 
         ``whole`` is the body of the response, if all of it is known and it has to be recorded: then that is done in the
-        same batch, and so is all else that ``closing.close`` does. Raises ``SessionTooLarge``, ``CannotEncode`` and ``SessionLimitReached``;
-        nothing was written then.
+        same batch, and so is all else that ``closing.close`` does. Raises ``SessionTooLarge``, ``CannotEncode`` and
+        ``SessionLimitReached``; nothing was written then.
         """
         visit = exchange.visit
         closing: list[Flow[Any]] = []

@@ -1,8 +1,8 @@
 """What is asked for a request before it runs, in one round trip where nothing has to be waited for.
 
 In this order, also within the batch: limits, the idempotency key, locks, the session, the page. What comes first
-decides: of a request that a limit refuses, or that is answered by a replay, the claim, the locks and places in queues are
-given back by the layer's ``finish``, which nobody waits for.
+decides: of a request that a limit refuses, or that is answered by a replay, the claim, the locks and places in queues
+are given back by the layer's ``finish``, which nobody waits for.
 
 A page that this process has in its memory is the answer before anything is asked, where nothing comes before it.
 """
@@ -76,7 +76,8 @@ class Opening:
         return exchange.attempt
 
     def _lookup_of(self, exchange: Exchange, *, late: bool) -> Lookup | None:
-        """What is to be found out of the page that the request is for, None where there is none. Calls what users wrote.
+        """What is to be found out of the page that the request is for, None where there is none. Calls what users
+        wrote.
 
         Of several policies of a view the last counts. Of one that nobody saw in time the answer is kept only if the
         view, which has the request already, can see nothing in it that it should not.

@@ -25,7 +25,7 @@ def test_where_nobody_can_be_kept_out_nobody_gets_in(make_app: Make, path: str) 
         answer = app.open(exchange)
         assert isinstance(answer, Respond) and answer.response.status == 503
         assert dict(answer.response.headers)["retry-after"] == "1"
-    assert not app.layer.records(exchange)
+    assert not app.layer.closing.records(exchange)
     assert app.layer.finishes(exchange), "the question may have arrived"
     app.finish(exchange)
     assert app.left_behind() == []
@@ -49,7 +49,7 @@ def test_a_request_that_is_let_pass_is_stored_if_redis_is_back_by_then(make_app:
     exchange = app.begin("/keyed", key="k")
     with outage(app.mw):
         assert app.open(exchange) == Proceed()
-    assert app.layer.records(exchange)
+    assert app.layer.closing.records(exchange)
     app.over(exchange, whole=b"done")
     assert app.replayed("/keyed", key="k") == b"done"
 

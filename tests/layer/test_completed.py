@@ -84,7 +84,7 @@ def test_an_answer_is_stored_once(make_app: Make) -> None:
     app.commit(exchange, whole=b"first")
     with count_round_trips() as trips:
         app.commit(exchange, whole=b"second", status=500)
-        app.run(app.layer.complete(exchange, b"third"))
+        app.run(app.layer.closing.complete(exchange, b"third"))
         app.finish(exchange)
         app.finish(exchange)
     assert trips.total == 0
@@ -96,9 +96,9 @@ def test_a_stream_is_stored_before_its_end(make_app: Make) -> None:
     exchange = app.opened("/pay", key="k")
     app.commit(exchange, whole=None)
     exchange.started = True
-    assert app.layer.records(exchange) and len(app.claims()) == 1
-    app.run(app.layer.complete(exchange, b"streamed"))
-    assert not app.layer.records(exchange) and not app.layer.finishes(exchange)
+    assert app.layer.closing.records(exchange) and len(app.claims()) == 1
+    app.run(app.layer.closing.complete(exchange, b"streamed"))
+    assert not app.layer.closing.records(exchange) and not app.layer.finishes(exchange)
     assert app.replayed("/pay", key="k") == b"streamed"
 
 
@@ -176,7 +176,7 @@ def test_a_key_that_is_claimed_is_not_claimed_again_by_a_late_view(make_app: Mak
     exchange = app.opened("/pay", key="k")
     with count_round_trips() as trips:
         assert app.hold(exchange, placed(Idempotent(required=True), "late#1")) is None
-    assert trips.total == 0 and app.layer.records(exchange)
+    assert trips.total == 0 and app.layer.closing.records(exchange)
     app.over(exchange)
     assert app.left_behind() == []
 
@@ -187,7 +187,7 @@ def test_a_claim_that_could_not_be_given_back_is_given_back_after_the_response(m
     with outage(app.mw):
         app.commit(exchange, whole=b"sorry", status=500)
     exchange.started = True
-    assert not app.layer.records(exchange) and app.layer.finishes(exchange)
+    assert not app.layer.closing.records(exchange) and app.layer.finishes(exchange)
     app.finish(exchange)
     assert app.left_behind() == []
 

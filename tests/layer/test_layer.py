@@ -163,12 +163,6 @@ def test_one_session_too_many_is_an_error(redis_mw_settings: Settings) -> None:
     app.mw.close()
 
 
-def test_a_rule_for_what_is_not_built_yet_stops_the_start(redis_mw_settings: Settings) -> None:
-    settings = replace(redis_mw_settings, rules=[Rule("/login", cache=Cached(60))])
-    with pytest.raises(PolicyError, match=r"rules\[0\].cache"):
-        Layer(settings, None, SessionCookie(name="sid"))
-
-
 @pytest.mark.parametrize("asked", [{"wait_replicas": 1}, {"read_replicas": True}], ids=["wait", "read"])
 def test_what_is_not_built_yet_is_no_silent_promise(asked: dict[str, Any]) -> None:
     with pytest.raises(PolicyError, match="not part of this version"):

@@ -121,7 +121,7 @@ def test_a_preflight_asks_for_nothing(make_app: Make) -> None:
 
 
 def test_what_is_turned_off_asks_for_nothing(make_app: Make) -> None:
-    app = make_app(ALL, locks=None, idempotency=None, limits=None)
+    app = make_app(ALL, locks=None, idempotency=None, limits=None, cache=None)
     with count_round_trips() as trips:
         exchange = app.opened("/pay", placed("a"), placed(Idempotent(required=True), "view#2"))
         assert app.hold(exchange, placed("b", "late#1")) is None

@@ -31,7 +31,7 @@ def test_a_replay_is_one_trip_and_gives_back_the_lock_that_was_taken_with_it(mak
         answer = app.open(exchange)
     assert isinstance(answer, Replay) and answer.response.body == b"paid"
     assert ("Idempotency-Replayed", "true") in answer.response.headers
-    assert trips.total == 1 and len(app.holders("pay")) == 1 and not app.layer.records(exchange)
+    assert trips.total == 1 and len(app.holders("pay")) == 1 and not app.layer.closing.records(exchange)
     app.finish(exchange)
     assert app.left_behind() == []
 
@@ -158,7 +158,7 @@ def test_a_session_that_is_required_and_away_gives_back_what_was_taken(
     exchange = app.begin("/pay", key="k", cookie=cookie)
     answer = app.open(exchange)
     assert isinstance(answer, Respond) and answer.response.status == 503
-    assert len(app.holders("pay")) == 1 and len(app.claims()) == 1 and not app.layer.records(exchange)
+    assert len(app.holders("pay")) == 1 and len(app.claims()) == 1 and not app.layer.closing.records(exchange)
     app.finish(exchange)
     assert app.left_behind() == []
 
@@ -171,7 +171,7 @@ def test_a_late_limit_that_denies_gives_back_the_key_and_the_lock(make_app: Make
     app.over(first)
     second = app.opened("/pay", key="b")
     assert isinstance(app.hold(second, late), Respond)
-    assert app.layer.finishes(second) and not app.layer.records(second)
+    assert app.layer.finishes(second) and not app.layer.closing.records(second)
     app.finish(second)
     assert app.left_behind() == []
     app.finish(app.opened("/pay", key="b"))
@@ -188,7 +188,7 @@ def test_what_answers_instead_of_a_late_view_may_be_its_answer_of_before(make_ap
         return exchange, app.hold(exchange, late)
 
     exchange, answer = held()
-    assert answer is None and app.layer.records(exchange)
+    assert answer is None and app.layer.closing.records(exchange)
     app.over(exchange, whole=b"once")
     exchange, answer = held()
     assert isinstance(answer, Replay) and answer.response.body == b"once"

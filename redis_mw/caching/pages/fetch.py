@@ -52,6 +52,8 @@ class Fetch:
         self._why = why
         self._tags = tags
         self.claim: Claim | None = found.claim
+        self.leads = found.claim is not None
+        """Whether the answer is to be kept, if it may be."""
         self.page: Page | None = found.page
         self.skipped = False
         """Whether the application wants its answer not to be kept."""

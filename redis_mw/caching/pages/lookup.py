@@ -1,5 +1,5 @@
-"""One request of a cached route on its way to an answer: from this process's memory, from Redis, by another request that
-is at work on it, or by the application.
+"""One request of a cached route on its way to an answer: from this process's memory, from Redis, by another request
+that is at work on it, or by the application.
 
 The layer holds a ``Lookup`` beside the session's ``Visit`` and the locks' ``Turn``. It does no I/O itself, and is used
 by one request only.
@@ -73,8 +73,8 @@ class Lookup:
     """What this process knows of one request of a cached route.
 
     In this order: ``local``; ``ask``; then, as its ``state`` says, ``wait``, or let the flight end that it ``follows``
-    and say ``followed``; until it is answered (``answer``, ``refused``, and perhaps ``refreshes``), or runs (``fetch``).
-    In the end ``settle``, which nobody needs to wait for.
+    and say ``followed``; until it is answered (``answer``, ``refused``, and perhaps ``refreshes``), or runs
+    (``fetch``). In the end ``settle``, which nobody needs to wait for.
     """
 
     def __init__(self, room: Room, entry: Entry, request: Request, name: str, tags: tuple[str, ...]) -> None:
@@ -217,6 +217,11 @@ class Lookup:
     # After it
 
     @property
+    def leads(self) -> bool:
+        """Whether the application is to make the page, for others as well."""
+        return self.fetch is not None and self.fetch.leads
+
+    @property
     def settles(self) -> bool:
         """Whether ``settle`` has anything to do."""
         claimed = self.fetch is not None and self.fetch.settles
@@ -297,7 +302,7 @@ class Lookup:
         """What becomes of the request; it stays new where the body of the page is needed first."""
         self._found = found
         page, now_us = found.page, found.time_us(monotonic())
-        missing: Literal["uri-miss", "vary-miss"] = "uri-miss" if found.names is None else "vary-miss"
+        missing: Literal["uri-miss", "miss"] = "uri-miss" if found.names is None else "miss"
         outcome = reuse(
             self.request,
             page.storable if page is not None else None,

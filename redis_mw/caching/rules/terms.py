@@ -15,7 +15,8 @@ SHORTEST_US = 2_000_000
 
 
 class Terms(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """The terms a rule sets: ``ttl_us`` for answers (0: they have to say it themselves), ``negative_us`` by status for refusals and failures.
+    """The terms a rule sets: ``ttl_us`` for answers (0: they have to say it themselves), ``negative_us`` by status for
+    refusals and failures.
 
     ``stale_us`` and ``error_us`` are the windows of RFC 5861 that it grants. ``public``: as if each response said so.
     ``jitter``: the largest share by which a lifetime is shortened, 0 to 1.
