@@ -4,6 +4,7 @@ An HTTP response's start waits for the first part of its body; a WebSocket's acc
 carry what is told of the request's limits.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -18,6 +19,9 @@ from redis_mw.layer.layer import Layer
 from redis_mw_starlette.keeper import Keeper
 
 Header: TypeAlias = tuple[bytes, bytes]
+
+LARGE = 65536
+"""Bytes of a body from which on it takes too long to compress on the loop."""
 
 
 class _Answer:
@@ -87,7 +91,15 @@ class Response(_Answer):
         if recorder.is_over or not message.get("more_body", False):
             self._recorder, exchange = None, self._exchange
             exchange.accessed = self.keeper is not None and self.keeper.session.accessed
-            await self._driver.run(self._layer.closing.complete(exchange, recorder.body))
+            body = recorder.body
+            if body is not None:
+                await self._pack(body)
+            await self._driver.run(self._layer.closing.complete(exchange, body))
+
+    async def _pack(self, body: bytes) -> None:
+        """A large body is made ready beside the loop, which others need."""
+        if len(body) >= LARGE:
+            await asyncio.to_thread(self._layer.closing.pack, self._exchange, body)
 
     async def finish(self) -> None:
         """The application has returned; what it left behind is sent, or why it could not be is raised."""
@@ -108,6 +120,7 @@ class Response(_Answer):
         if closing.records(exchange):
             if first["type"] == "http.response.body" and not first.get("more_body", False):
                 whole = bytes(first.get("body", b""))
+                await self._pack(whole)
             else:
                 self._recorder = closing.recorder(exchange)
         if keeper is not None:

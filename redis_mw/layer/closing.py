@@ -57,6 +57,12 @@ class Closing:
             most = max(most, self._room.largest_body)
         return Recorder(most, exchange.headers)
 
+    def pack(self, exchange: Exchange, body: bytes) -> None:
+        """Make ready what will be stored of a large body; on a thread of its own, before ``close`` or ``complete``."""
+        fetch = self._fetch(exchange)
+        if fetch is not None:
+            fetch.pack(body)
+
     def closes(self, exchange: Exchange) -> bool:
         """Whether ``close`` has anything to do although the body is not recorded, or not known yet."""
         fetch = self._fetch(exchange)
@@ -95,7 +101,8 @@ class Closing:
             _ = yield from together(*completing)
 
     def instead(self, exchange: Exchange) -> Response | None:
-        """What the client gets in the place of the application's response, once that was judged, closed or completed."""
+        """What the client gets in the place of the application's response, once that was judged, closed or completed.
+        """
         fetch = self._fetch(exchange)
         return of_page(fetch.instead).response if fetch is not None and fetch.instead is not None else None
 

@@ -213,14 +213,15 @@ class Layer:
         if lookup is None or not lookup.refreshes:
             return None
         visit = Visit(self.room, None) if self.room is not None else None
+        refreshing = lookup.refresh()
         return Exchange(
-            lookup.request,
+            refreshing.request,
             exchange.policy,
             visit,
             native=exchange.native,
             route=exchange.route,
             parameters=exchange.parameters,
-            lookup=lookup.refresh(),
+            lookup=refreshing,
             refreshing=True,
         )
 

@@ -86,7 +86,7 @@ class Opening:
         if room is None or exchange.lookup is not None or exchange.refreshing:
             return exchange.lookup
         entry = exchange.pages[-1] if exchange.pages else ruled.entry if ruled is not None else None
-        if entry is None:
+        if entry is None or exchange.request.headers.get("upgrade") is not None:
             return None
         fill = filling(exchange, _filling_page(exchange, entry))
         exchange.lookup = pages.begin(room, entry, exchange.request, exchange.native, fill)

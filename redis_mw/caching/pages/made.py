@@ -38,7 +38,23 @@ OF_A_COPY: Final = frozenset(
 )
 """What a client asks with regard to a copy or a part that it has: answered here, of the page."""
 
-OF_SOMEBODY: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+OF_SOMEBODY: Final = frozenset(
+    {"authorization", "cookie", "proxy-authorization", "cache-control", "pragma", "idempotency-key"}
+)
+"""What a client sends for itself, which a request that nobody has sent does not have."""
+
+
+class Without(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a request but for some, whose names are in lower case."""
+
+    headers: Headers
+    names: frozenset[str]
+
+    def get(self, name: str) -> str | None:
+        return None if name.lower() in self.names else self.headers.get(name)
+
+    def get_all(self, name: str) -> tuple[str, ...]:
+        return () if name.lower() in self.names else self.headers.get_all(name)
 
 
 class Hidden(msgspec.Struct, frozen=True):
