@@ -201,7 +201,7 @@ class Fetch:
             forwarded=self._why,
             stored=self._stored,
             collapsed=self.collapsed,
-            detail=judgement.reason if isinstance(judgement, Unstorable) else None,
+            detail=judgement.reason if self.leads and isinstance(judgement, Unstorable) else None,
             key=self._found.question.name if self._room.debug else None,
         )
 

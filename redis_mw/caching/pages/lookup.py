@@ -114,7 +114,7 @@ class Lookup:
             variant(headers, names),
             with_body=request.method == "GET"
             and not any(headers.get(each) is not None for each in OF_A_COPY - {"range"}),
-            misses=request.method == "GET",
+            misses=request.method == "GET" and "only-if-cached" not in asked,
             anyhow=self._anyhow,
             tags=tags,
         )
@@ -319,7 +319,7 @@ class Lookup:
             case Fresh() | Stale() if page is not None:
                 self._serve(found, page, now_us, is_stale=isinstance(outcome, Stale))
             case Unavailable():
-                self.state, self.refused = "answered", True
+                self.state, self.refused, self._spare = "answered", True, found.claim
             case Pass(why):
                 self._run(found, why)
             case Validate() | Miss():
