@@ -87,7 +87,7 @@ class Fetch:
 
     def judge(self, status: int, headers: Iterable[tuple[str, str]], *, accessed: bool, csrf: bool) -> None:
         """The head of the answer is known, as the application made it."""
-        self._status, self._headers = status, Fields(tuple(headers))
+        self._status, self._headers, self.instead = status, Fields(tuple(headers)), None
         now_us = self._now_us()
         page, fields = self.validates, self._headers
         if page is not None and status == 304 and is_about(fields, page.headers):
