@@ -195,8 +195,8 @@ async def test_which_failures_are_kept_may_be_said(serve: Serve) -> None:
 
     rules = [Rule("/a/*", cache=Cached(60, negative={500: 2})), Rule("/b/*", cache=Cached(60, negative=0))]
     async with serve(Route("/{rule}/{status}", view), rules=rules) as site:
-        kept = [path for path in ("/a/500", "/a/404", "/b/404") for _ in "12" if status_of(await site.get(path)) == "hit"]
-        assert kept == ["/a/500"], "only what is named"
+        kept = [path for path in ("/a/500", "/a/404", "/b/404") for _ in "12" if status_of(await site.get(path)) ==
+        "hit"] assert kept == ["/a/500"], "only what is named"
 
 
 async def test_variants_are_told_apart_by_what_the_response_says(serve: Serve) -> None:
@@ -377,8 +377,8 @@ async def test_purging_takes_every_variant_of_a_url_whatever_its_scheme(serve: S
 
 async def test_the_application_is_asked_whether_a_page_is_still_right(serve: Serve) -> None:
     async def view(request: Any) -> Response:
-        fields = {"etag": '"v1"', "cache-control": "max-age=0, stale-if-error=60", "x-age": request.headers.get("x-n", "")}
-        if request.headers.get("if-none-match") == '"v1"':
+        fields = {"etag": '"v1"', "cache-control": "max-age=0, stale-if-error=60", "x-age": request.headers.get("x-n",
+        "")} if request.headers.get("if-none-match") == '"v1"':
             return Response(status_code=304, headers={**fields, "cache-control": "max-age=60"})
         return PlainTextResponse("hello", headers=fields)
 
