@@ -9,8 +9,8 @@ import pytest
 
 from redis_mw import RedisMW, replace
 from redis_mw.http.address import shortened
-from sample_apps.demo.market import Market, Shop
 from sample_apps.demo.guide import eventually, kept
+from sample_apps.demo.market import Market, Shop
 from sample_apps.demo.tour import ADA, GRACE
 from sample_apps.demo.visitor import Reply, Visitor
 from sample_apps.shop import catalogue, configuration, orders

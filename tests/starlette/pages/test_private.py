@@ -29,8 +29,8 @@ IN = Route("/in", login, methods=["POST"])
     "says",
     [
         *("private", "no-store", "PRIVATE", "No-Store", 'private="x-a"', "max-age=60;private", "max-age=60, private"),
-        *("no-cache", "public, no-store", "private=1", '"private', "max-age=60 , NO-STORE", "must-understand=1,
-        no-store"),
+        *("no-cache", "public, no-store", "private=1", '"private', "max-age=60 , NO-STORE"),
+        "must-understand=1, no-store",
     ],
 )
 async def test_what_says_that_it_is_private_is_not_kept_however_it_says_so(serve: Serve, says: str) -> None:

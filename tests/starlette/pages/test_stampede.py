@@ -169,9 +169,12 @@ async def test_a_stale_page_is_sent_at_once_and_made_anew_once_behind_it(serve: 
             answer = await site.get(cookie="a=1", accept="text/x", range="bytes=0-3")
             assert answer.status_code == 206 and answer.text == "made"
             assert status_of(answer) == "hit" and "ttl=-" in answer.headers["cache-status"]
-        await soon(lambda: origin.calls == before + 1, "the view is not called") assert {"cookie", "range",
-        "authorization"}.isdisjoint(origin.seen[-1]) and origin.seen[-1]["accept"] == "text/x" origin.open.set() await
-        _text(site, f"made {before + 1}") assert origin.calls == before + 1
+        await soon(lambda: origin.calls == before + 1, "the view is not called")
+        seen = origin.seen[-1]
+        assert {"cookie", "range", "authorization"}.isdisjoint(seen) and seen["accept"] == "text/x"
+        origin.open.set()
+        await _text(site, f"made {before + 1}")
+        assert origin.calls == before + 1
 
 
 async def test_a_page_is_made_anew_before_it_ends_by_one_of_many(serve: Serve, origin: Origin) -> None:
@@ -258,6 +261,4 @@ async def test_a_soft_drop_has_pages_made_anew_behind_the_visitors_back(serve: S
 
 
 async def _text(site: Pages, text: str) -> None:
-    async with asyncio.timeout(10):
-        while (await site.get()).text != text:
-            await asyncio.sleep(0.01)
+    _ = await site.until(lambda answer: answer.text == text)
