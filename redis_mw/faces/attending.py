@@ -51,9 +51,9 @@ def attend_lock(driver: Driver, room: locks.Room, hold: Hold) -> None:
 def attend_pages(driver: Driver, room: caching.Room) -> None:
     """Do as ``attend_cache``, and hear what is no longer true of the pages that this process keeps in its memory."""
     attend_cache(driver, room)
-    local = room.memory.local
-    if room.keeps_pages and not local.on:
-        driver.watch("cache", room.pages.prefixes, local)
+    if room.keeps_pages:
+        # Each time: on a new loop it is this that ends the memory which the old one's listener has left.
+        driver.watch("cache", room.pages.prefixes, room.memory.local)
 
 
 def attend_cache(driver: Driver, room: caching.Room) -> None:
