@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -134,6 +135,18 @@ def test_thousands_of_changes_at_once_are_all_told(valkey: Any, engine_of: Engin
     missing = {f"c:{number}" for number in range(1, 30001)}
     while missing:
         missing.difference_update(watcher.next())
+
+
+def test_over_tls_all_is_told_too(
+    shared_valkey: Any, tls_port: int, certificate: tuple[Path, Path], engine_of: EngineOf
+) -> None:
+    watcher = watching(engine_of(f"rediss://localhost:{tls_port}/0?ssl_ca_certs={certificate[0]}", connect_within=5))
+    _ = shared_valkey.say("EVAL", "for n = 1, 9000 do redis.call('SET', 'c:' .. n, n) end", "0")
+    missing = {f"c:{number}" for number in range(1, 9001)}
+    while missing:
+        missing.difference_update(watcher.next())
+    _ = shared_valkey.say("SET", "c:k", "v")
+    assert watcher.next() == ["c:k"]
 
 
 def test_a_second_call_does_nothing_and_others_have_connections_of_their_own(valkey: Any, engine_of: EngineOf) -> None:
