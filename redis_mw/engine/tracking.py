@@ -27,7 +27,16 @@ JITTER = 0.25
 
 
 class Watcher(Protocol):
-    """Who wants to know what is changed. Must be quick, and is to be watching for one driver and one role only."""
+    """Who wants to know what is changed; must be quick.
+
+    Both drivers of a process may watch for the same one, if it is for the same keys. When one of them ends it the
+    other, which has heard everything all the time, begins anew within a second or so.
+    """
+
+    @property
+    def on(self) -> bool:
+        """Whether it has begun since it was ended the last time."""
+        ...
 
     def begin(self) -> None:
         """Every change is told from now on."""
@@ -43,7 +52,7 @@ class Watcher(Protocol):
 
 
 class Tracking:
-    """Tells one watcher what is heard for it: ``begin`` and ``end`` in turn, changes only in between. Thread-safe.
+    """Tells one watcher what is heard for it, from its beginning to its end. Thread-safe.
 
     ``refuses`` says whether the driver was told to refuse everything. What a watcher raises is logged; it may have
     missed something then, so it is ended, and begun anew when the server answers the next time.
@@ -62,7 +71,7 @@ class Tracking:
     def answered(self) -> None:
         """The server tracks, and has answered just now on the connection on which it does."""
         self._pause_s = FIRST_S
-        if not self._hears:
+        if not self._hears or not self._watcher.on:
             with self._lock:
                 if not self.refuses():
                     self._hears = True

@@ -32,6 +32,10 @@ class Heard:
         self.begun = 0
         self.wrong: list[tuple[int, int]] = []
 
+    @property
+    def on(self) -> bool:
+        return self.local.on
+
     def begin(self) -> None:
         floor = self.written
         self.local.begin()

@@ -43,7 +43,6 @@ class Tracker:
         lost: asyncio.Future[None] = self._loop.create_future()
 
         def ended(_reason: str, _busy: bool) -> None:
-            self.tracking.end()  # at once: who runs next in this turn may read
             if not lost.done():
                 lost.set_result(None)
 

@@ -48,17 +48,20 @@ class Watching:
     """What this process is told of changes."""
 
     def __init__(self) -> None:
+        self.on = False
         self.began = threading.Semaphore(0)
         self.heard = threading.Semaphore(0)
         self.ended = threading.Event()
 
     def begin(self) -> None:
+        self.on = True
         self.began.release()
 
     def changed(self, keys: Sequence[str] | None) -> None:
         self.heard.release()
 
     def end(self) -> None:
+        self.on = False
         self.ended.set()
 
 

@@ -19,18 +19,16 @@ DriverOf = Callable[..., Any]
 class Switch:
     """Whether somebody is told what is changed."""
 
-    def __init__(self) -> None:
-        self.on = threading.Event()
-        self.off = threading.Event()
+    on = False
 
     def begin(self) -> None:
-        self.on.set()
+        self.on = True
 
     def changed(self, keys: Sequence[str] | None) -> None:
         pass
 
     def end(self) -> None:
-        self.off.set()
+        self.on = False
 
 
 def threads() -> list[threading.Thread]:
@@ -46,9 +44,10 @@ def test_a_thread_begins_with_the_first_watcher_and_ends_with_the_driver(
     assert threads() == before
     switch = Switch()
     driver.watch("cache", ("c:",), switch)
-    assert switch.on.wait(20) and len(threads()) == len(before) + 1
+    until(lambda: switch.on, "it is told")
+    assert len(threads()) == len(before) + 1
     driver.close()
-    assert threads() == before
+    assert threads() == before and not switch.on
 
 
 def test_threads_that_watch_at_once_make_one(shared_valkey: Any, driver_of: DriverOf) -> None:
@@ -63,7 +62,8 @@ def test_threads_that_watch_at_once_make_one(shared_valkey: Any, driver_of: Driv
         caller.start()
     for caller in callers:
         caller.join()
-    assert switch.on.wait(20) and len(threads()) == before + 1
+    until(lambda: switch.on, "it is told")
+    assert len(threads()) == before + 1
 
 
 def test_a_driver_that_nobody_has_any_more_ends_who_watches(shared_valkey: Any) -> None:
@@ -71,11 +71,33 @@ def test_a_driver_that_nobody_has_any_more_ends_who_watches(shared_valkey: Any) 
     driver = SyncDriver(Settings(url=shared_valkey.url), Events((), lambda: 0.0))
     switch, gone = Switch(), weakref.ref(driver)
     driver.watch("cache", ("c:",), switch)
-    assert switch.on.wait(20)
+    until(lambda: switch.on, "it is told")
     del driver
     _ = gc.collect()
-    assert gone() is None and switch.off.wait(20)
+    assert gone() is None
     until(lambda: threads() == before, "the thread has ended")
+    assert not switch.on
+
+
+def test_who_is_interrupted_while_he_starts_the_thread_has_started_it(
+    shared_valkey: Any, driver_of: DriverOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    before, driver, switch = threads(), driver_of(shared_valkey.url), Switch()
+    with monkeypatch.context() as interrupting:
+        interrupting.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            driver.watch("cache", ("c:",), switch)
+    driver.watch("cache", ("c:",), switch)
+    until(lambda: switch.on, "it is told")
+    assert len(threads()) == len(before) + 1
+    driver.close()
+    assert threads() == before and not switch.on
 
 
 def test_an_interpreter_that_starts_no_thread_any_more_costs_nobody_his_request(
