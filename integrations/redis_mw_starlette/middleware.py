@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
@@ -157,6 +158,8 @@ class RedisMiddleware:
         exchange = self._layer.begin(request, *cookies, marks=marks, route=route, parameters=parameters)
         if exchange.asks:
             exchange.native = connection_of(scope, receive, send)
+        if request.method not in SAFE:
+            exchange.views = partial(self._routes.of_path, scope, request)
         if not is_http:
             exchange.pages, exchange.ruled = (), exchange.ruled._replace(cache=None)
         if not is_http and self._comes_from_elsewhere(exchange, any(cookies)):

@@ -64,6 +64,8 @@ class Room:
         self.chunks = cache.chunks
         self.pages = pages.Commands(settings.prefix, microseconds(settings.patience), self.commands.tags)
         self.max_body = cache.max_body
+        self.keeps_pages = cache.l1_bytes > 0
+        """Whether a process keeps pages in its own memory."""
         self.variants = cache.variants
         self.honour_client = cache.honour_client_no_cache
         self.store_set_cookie = cache.store_set_cookie

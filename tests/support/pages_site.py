@@ -1,6 +1,8 @@
 """A site whose pages are cached, asked on one loop."""
 
-from typing import Any
+import asyncio
+import time
+from collections.abc import Callable
 
 import httpx2
 from asgi_site import Site
@@ -28,6 +30,17 @@ class Pages:
         with count_round_trips() as trips:
             _ = await self.get(path, **fields)
         return trips.awaited
+
+    async def until(self, wanted: Callable[[httpx2.Response], bool], trips: int | None = None) -> httpx2.Response:
+        """Ask until the answer is as wanted, in so many trips; what another task or process does has no event here."""
+        end = time.monotonic() + 20
+        while True:
+            with count_round_trips() as counted:
+                answer = await self.get()
+            if wanted(answer) and trips in (None, counted.awaited):
+                return answer
+            assert time.monotonic() < end, "it never comes"
+            await asyncio.sleep(0.01)
 
     def outcomes(self, name: str) -> list[str]:
         return [event.outcome for event in self.heard if event.name == name]

@@ -60,16 +60,18 @@ class Without(msgspec.Struct, frozen=True, gc=False):
 class Hidden(msgspec.Struct, frozen=True):
     """What the application is not to see of a request, or sees another way. Names are in lower case.
 
-    ``cookie`` tells which cookies stay, None: all of them. ``more`` are fields that it sees instead.
+    ``cookie`` tells which cookies stay, None: all of them. ``more`` are fields that it sees instead. ``anonymous``: the
+    request it is made of is somebody's, and it is nobody's.
     """
 
     names: frozenset[str] = frozenset()
     cookie: Callable[[str], bool] | None = None
     more: Pairs = ()
+    anonymous: bool = False
 
     def changes(self, headers: Headers) -> bool:
         """Whether the request has anything of that kind."""
-        if self.more or any(headers.get(name) is not None for name in self.names):
+        if self.anonymous or self.more or any(headers.get(name) is not None for name in self.names):
             return True
         return self.cookie is not None and headers.get("cookie") is not None
 
@@ -113,7 +115,7 @@ def hidden(
     if anonymous:
         names |= {*OF_SOMEBODY}
     if anonymous or entry.all_cookies:
-        return Hidden(frozenset(names), None, more)
+        return Hidden(frozenset(names), None, more, anonymous)
     named = own_cookies | {*entry.cookies}
     return Hidden(frozenset(names), named.__contains__, more)
 

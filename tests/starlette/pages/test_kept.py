@@ -1,6 +1,5 @@
 """What is kept of what the application answers, and what its visitors get of that."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -38,14 +37,10 @@ async def test_without_a_rule_nothing_is_asked(serve: Serve) -> None:
 async def test_a_page_that_this_process_has_in_its_memory_costs_no_trip(serve: Serve) -> None:
     async with serve("hello", cache=Cache()) as site:
         _ = await site.get()
-        async with asyncio.timeout(10):
-            while await site.trips():
-                await asyncio.sleep(0.02)
-        assert status_of(await site.get()) == "hit" and len(site.made) == 1
+        _ = await site.until(lambda answer: status_of(answer) == "hit", trips=0)
+        assert len(site.made) == 1
         assert await site.mw.cache.purge("http://site/page")
-        async with asyncio.timeout(10):  # another connection tells of it
-            while (await site.get()).headers["cache-status"].startswith("redis-mw;hit"):
-                await asyncio.sleep(0.01)
+        _ = await site.until(lambda answer: "stored" in status_of(answer))  # another connection tells of it
         assert len(site.made) == 2
 
 
@@ -195,7 +190,8 @@ async def test_which_failures_are_kept_may_be_said(serve: Serve) -> None:
 
     rules = [Rule("/a/*", cache=Cached(60, negative={500: 2})), Rule("/b/*", cache=Cached(60, negative=0))]
     async with serve(Route("/{rule}/{status}", view), rules=rules) as site:
-        kept = [path for path in ("/a/500", "/a/404", "/b/404") for _ in "12" if status_of(await site.get(path)) == "hit"]
+        paths = ("/a/500", "/a/404", "/b/404")
+        kept = [path for path in paths for _ in "12" if status_of(await site.get(path)) == "hit"]
         assert kept == ["/a/500"], "only what is named"
 
 
@@ -377,7 +373,8 @@ async def test_purging_takes_every_variant_of_a_url_whatever_its_scheme(serve: S
 
 async def test_the_application_is_asked_whether_a_page_is_still_right(serve: Serve) -> None:
     async def view(request: Any) -> Response:
-        fields = {"etag": '"v1"', "cache-control": "max-age=0, stale-if-error=60", "x-age": request.headers.get("x-n", "")}
+        fields = {"etag": '"v1"', "cache-control": "max-age=0, stale-if-error=60"}
+        fields["x-age"] = request.headers.get("x-n", "")
         if request.headers.get("if-none-match") == '"v1"':
             return Response(status_code=304, headers={**fields, "cache-control": "max-age=60"})
         return PlainTextResponse("hello", headers=fields)
@@ -420,9 +417,7 @@ async def test_with_redis_away_the_application_answers(serve: Serve) -> None:
 async def test_a_page_of_this_process_stands_in_while_redis_is_away(serve: Serve) -> None:
     async with serve("hello", cache=Cache()) as site:
         _ = await site.get()
-        async with asyncio.timeout(10):
-            while await site.trips():
-                await asyncio.sleep(0.02)
+        _ = await site.until(lambda answer: status_of(answer) == "hit", trips=0)
         with outage(site.mw):
             answer = await site.get()
             assert status_of(answer) == "hit" and answer.text == "hello"
