@@ -44,7 +44,7 @@ class Early:
         interface = self.interface
         layer = interface.layer(self._app) if interface is not None else None
         layer = layer if layer is not None else self._bare()
-        return layer if layer.caches(path_of(environ)) else None
+        return layer if self.views.cache_something or layer.caches(path_of(environ), ()) else None
 
     def open(self, passage: Passage, layer: Layer, environ: "WSGIEnvironment") -> None:
         """Ask, in one round trip, for all that the request needs, if its view or a rule has it cached.

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from flask.sessions import SecureCookieSessionInterface
 from flask.wrappers import Request
 from werkzeug.local import LocalProxy
 
+from redis_mw.caching.rules.invalidation import SAFE
 from redis_mw.errors import LayerMissing, Problem, SettingsError
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
@@ -131,6 +132,8 @@ def _passage(mounted: Mounted, native: Request) -> Passage:
         layer = mounted.bare()
         passage.begin(layer, layer.begin(translated(native), native=native))
     passage.route(*mounted.views.find(native))
+    if native.method not in SAFE:
+        passage.begun[1].views = partial(mounted.views.of_path, native)
     return passage
 
 

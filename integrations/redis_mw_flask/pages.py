@@ -30,5 +30,5 @@ def send(
     headers = [field for field in page.headers if field[0].lower() not in names] + ours
     if cookie is not None:
         headers += [("Set-Cookie", cookie.header()), ("Vary", "Cookie")]
-    _ = start_response(f"{page.status} {HTTP_STATUS_CODES.get(page.status, 'Unknown')}", headers)
+    _ = start_response(f"{page.status} {HTTP_STATUS_CODES.get(page.status, 'Unknown').upper()}", headers)
     return [page.body]

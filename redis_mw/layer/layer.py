@@ -46,7 +46,6 @@ from redis_mw.policy.table import NO_PARAMETERS
 from redis_mw.sessions.agent import Agent
 from redis_mw.sessions.room import Room
 from redis_mw.sessions.visit import Closed, Issue, Visit, Withdraw
-from redis_mw.settings import Cached as CachedPolicy
 from redis_mw.settings import Settings
 
 NO_ROOMS = Rooms()
@@ -96,14 +95,9 @@ class Layer:
         rooms = self.rooms
         return any(room is not None for room in rooms)
 
-    def caches(self, path: str, marks: Iterable[Placed] | None = None) -> bool:
-        """Whether responses to a GET for this path may be kept; ``marks`` are those of its view, None: nobody knows."""
-        if self.rooms.caching is None:
-            return False
-        if marks is None:
-            return self._entries.caches(path)
-        marked = any(isinstance(each.mark.policy, CachedPolicy) for each in marks)
-        return marked or self._entries.of_rules("GET", path).cache is not None
+    def caches(self, path: str, marks: Iterable[Placed]) -> bool:
+        """Whether responses to a GET for this path may be kept, which a view with these marks would answer."""
+        return self._entries.caches(path, marks)
 
     def begin(
         self,
