@@ -1,6 +1,5 @@
 """A Flask application whose pages are cached, and how it is asked."""
 
-from typing import Any
 
 from flask import Flask
 from werkzeug.test import TestResponse
