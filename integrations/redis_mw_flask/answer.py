@@ -30,6 +30,11 @@ class Answer:
         self._exchange = exchange
         self._noted: Response | None = None
 
+    @property
+    def is_noted(self) -> bool:
+        """Whether the application has made a response."""
+        return self._noted is not None
+
     def note(self, response: Response) -> None:
         """The application has made this response; once, before anything of ours is added to it."""
         exchange, closing = self._exchange, self._layer.closing

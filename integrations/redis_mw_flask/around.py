@@ -5,10 +5,9 @@ Not in ``after_request`` or teardown, which run before a body is streamed, and n
 werkzeug does not call for files (``send_file``) nor after an iterable whose own ``close`` failed.
 """
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -26,9 +25,6 @@ from redis_mw_flask.passage import Passage, leave
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
-
-
-Starts: TypeAlias = Callable[[str, list[tuple[str, str]]], object]
 
 
 def put_around(app: Flask, mw: RedisMW, early: Early) -> None:
@@ -86,8 +82,7 @@ class Around:
                     passage.exchange.status, passage.exchange.answer = 500, None
                 passage.finish()
                 raise
-            why = sys.exc_info()  # what was begun, if anything was, may still be taken back
-            return self._send(passage, page, lambda status, headers: start_response(status, headers, why))
+            return self._send(passage, page, start_response)
         finally:
             # The request holds its environment, and the passage the request: no circle is left for the collector.
             _ = environ.pop(KEY, None)
@@ -95,7 +90,7 @@ class Around:
                 environ[KEY] = outer
         return _Body(body, passage) if passage.goes_on else body
 
-    def _send(self, passage: Passage, page: layers.Response, start_response: Starts) -> list[bytes]:
+    def _send(self, passage: Passage, page: layers.Response, start_response: "StartResponse") -> list[bytes]:
         """Answer with a page, with what is to be told on every answer, and be done with the request."""
         layer, exchange = passage.begun
         interface = self._early.interface
@@ -107,9 +102,10 @@ class Around:
 
     def _rescue(self, passage: Passage, error: BaseException) -> layers.Response | None:
         """The page that is sent where the application has failed and Flask was told to let that through."""
-        exchange, layer = passage.exchange, passage.layer
-        if exchange is None or layer is None or not isinstance(error, Exception):
-            return None
+        answer = passage.answer
+        if answer is None or answer.is_noted or not isinstance(error, Exception):
+            return None  # a teardown function has failed, for one, and the head of a response may be out
+        layer, exchange = passage.begun
         page = self._mw.driver.run(layer.closing.rescue(exchange))
         if page is not None:
             log.error("a page could not be made: the one that is stored is sent", exc_info=error)

@@ -1,12 +1,16 @@
 """How pages of the cache leave: as responses of Flask's, or by the server's own ``start_response``."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from flask import Response
 from werkzeug.http import HTTP_STATUS_CODES
 
 from redis_mw.http.cookies import SetCookie
 from redis_mw.layer import exchange
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
 
 
 def response_of(page: exchange.Response) -> Response:
@@ -22,7 +26,7 @@ def send(
     page: exchange.Response,
     fields: Iterable[tuple[str, str]],
     cookie: SetCookie | None,
-    start_response: Callable[[str, list[tuple[str, str]]], object],
+    start_response: "StartResponse",
 ) -> list[bytes]:
     """Answer with a page, with these fields in the place of its own, and with the session cookie if one is due."""
     ours = list(fields)

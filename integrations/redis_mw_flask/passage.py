@@ -79,6 +79,7 @@ class Passage:
         """The same before Flask runs: by the view that will answer, as far as this environment says."""
         self.begin(layer, exchange)
         self.is_early = self._routed = True
+        self._opened = exchange.refreshing  # nothing is asked for who has not come
         self._asked = asked(environ)
 
     def join(self, session: RedisSession | None) -> None:

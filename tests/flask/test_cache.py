@@ -281,7 +281,10 @@ def test_a_client_that_has_the_file_is_told_so_though_it_is_read_for_others(cach
 
 def test_what_is_too_large_passes_and_in_parts_it_is_kept(cached_site):
     large = bytes(range(256)) * 4096 + b"!"  # 1 MiB and a little
-    for view in (lambda: Response(large, mimetype="image/png"), lambda: send_file(io.BytesIO(large), "image/png", max_age=9)):
+    for view in (
+        lambda: Response(large, mimetype="image/png"),
+        lambda: send_file(io.BytesIO(large), "image/png", max_age=9),
+    ):
         site = cached_site(view)
         for _ in range(2):
             assert site.get().data == large
@@ -321,7 +324,9 @@ def test_a_view_that_answers_conditionally_makes_the_whole_for_all(cached_site):
 
 def test_the_application_is_asked_whether_a_page_is_still_right(cached_site):
     def view():
-        answer = make_response("hello", {"Cache-Control": "max-age=0, stale-if-error=9", "X-Age": request.headers.get("X-N", "")})
+        answer = make_response(
+            "hello", {"Cache-Control": "max-age=0, stale-if-error=9", "X-Age": request.headers.get("X-N", "")}
+        )
         answer.set_etag("v1")
         if request.if_none_match.contains("v1"):
             answer.headers["Cache-Control"] = "max-age=60"
