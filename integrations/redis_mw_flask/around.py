@@ -74,7 +74,7 @@ class Around:
         outer = environ.get(KEY)
         environ[KEY] = passage
         try:
-            body = self._app(environ, start_response)
+            body = app(environ, start_response)
         except BaseException as error:
             page = self._rescue(passage, error)
             if page is None:
@@ -111,22 +111,26 @@ class Around:
             log.error("a page could not be made: the one that is stored is sent", exc_info=error)
         return page
 
-    def _refresh(self, environ: "WSGIEnvironment", layer: Layer, exchange: Exchange) -> None:
-        """Have the page that is being served made anew, by a request that nobody has sent."""
+    def _refresh(self, layer: Layer, exchange: Exchange, *, early: bool) -> None:
+        """Have the page that is being served made anew, by a request that nobody has sent.
+
+        An environment that Flask has already seen has passed every middleware, and needs none again.
+        """
+        app: WSGIApplication = self._app if early else partial(type(self._flask).wsgi_app, self._flask)
 
         def begin() -> tuple[Callable[[], None], Callable[[], None]] | None:
             refreshing = layer.refresh(exchange)
             if refreshing is None:
                 return None
+            environ = of_nobody(exchange.native.environ)
             passage = Passage(self._mw, around=True)
-            nobodys = of_nobody(environ)
-            passage.begin_early(layer, refreshing, nobodys)
-            return partial(self._make, passage, nobodys), passage.give_up
+            passage.begin_early(layer, refreshing, environ)
+            return partial(self._make, passage, app, environ), passage.give_up
 
         self._behind.start(begin)
 
-    def _make(self, passage: Passage, environ: "WSGIEnvironment") -> None:
-        body: Any = self._answer(passage, environ, _nowhere)
+    def _make(self, passage: Passage, app: "WSGIApplication", environ: "WSGIEnvironment") -> None:
+        body: Any = self._answer(passage, app, environ, _nowhere)
         try:
             for _ in body:
                 pass

@@ -1,9 +1,9 @@
 """One request on its way through redis-mw: asked for before the view, told on its response, settled after it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextvars import Token
 from math import ceil
-from typing import Any, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
 
 from flask.wrappers import Request, Response
 
@@ -31,8 +31,12 @@ from redis_mw_flask.session import RedisSession
 FINISH_WITHIN = 1.0
 
 Tokens: TypeAlias = tuple[Token[Context], Token[Gate]]
-Refresh: TypeAlias = Callable[[Layer, Exchange], None]
-"""Has the page made anew that an exchange is answered with."""
+
+
+class Refresh(Protocol):
+    """Has the page made anew that an exchange is answered with; ``early`` if Flask knows nothing of it."""
+
+    def __call__(self, layer: Layer, exchange: Exchange, *, early: bool) -> None: ...
 
 
 class Passage:
@@ -245,7 +249,7 @@ class Passage:
             answer = driver.run(layer.follow(exchange, ended=ended(answer), eager=False))
             attend(driver, layer.rooms, exchange)
         if self._refresh is not None and exchange.lookup is not None and exchange.lookup.refreshes:
-            self._refresh(layer, exchange)
+            self._refresh(layer, exchange, early=self.is_early)
         return answer if isinstance(answer, (Respond, Replay)) else None
 
     def _must_hide(self, layer: Layer, exchange: Exchange) -> None:
