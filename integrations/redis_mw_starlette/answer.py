@@ -14,6 +14,7 @@ from starlette.types import Message, Send
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.http.cookies import SetCookie
 from redis_mw.idempotency.response import Recorder
+from redis_mw.layer import exchange as layers
 from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw_starlette.keeper import Keeper
@@ -135,7 +136,7 @@ class Response(_Answer):
             await self._driver.run(closing.close(exchange, whole))
         instead = closing.instead(exchange)
         if instead is not None:
-            start = {"type": "http.response.start", "status": instead.status, "headers": lines(instead.headers)}
+            start = _start_of(instead)
         fields = self._layer.fields(exchange)
         if vary or cookie is not None or fields:
             start["headers"] = completed(start.get("headers", ()), cookie, vary=vary, fields=fields)
@@ -217,6 +218,10 @@ def completed(
     if vary and not any(name.lower() == b"vary" and _names_cookie(value) for name, value in found):
         found.append((b"vary", b"Cookie"))
     return found
+
+
+def _start_of(response: layers.Response) -> Message:
+    return {"type": "http.response.start", "status": response.status, "headers": lines(response.headers)}
 
 
 def lines(fields: Iterable[tuple[str, str]]) -> list[Header]:

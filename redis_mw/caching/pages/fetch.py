@@ -49,7 +49,7 @@ class Fetch:
         self._request = request
         self._found = found
         self._began = monotonic()
-        self._why = why
+        self._why: Forwarded = why
         self._tags = tags
         self.claim: Claim | None = found.claim
         self.leads = found.claim is not None
