@@ -55,21 +55,21 @@ class Around:
         self._behind = behind
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        layer = self._early.layer_for(environ)
-        if layer is None:
-            return self._answer(Passage(self._mw, around=True), environ, start_response)
-        passage = Passage(self._mw, around=True, refresh=partial(self._refresh, dict(environ)))
-        try:
-            self._early.open(passage, layer, environ)
-        except BaseException:
-            passage.finish()
-            raise
+        passage, layer = Passage(self._mw, around=True, refresh=self._refresh), self._early.layer_for(environ)
+        if layer is not None:
+            try:
+                self._early.open(passage, layer, environ)
+            except BaseException:
+                passage.finish()
+                raise
         page = passage.page
         if page is not None:
             return self._send(passage, page, start_response)
-        return self._answer(passage, environ, start_response)
+        return self._answer(passage, self._app, environ, start_response)
 
-    def _answer(self, passage: Passage, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+    def _answer(
+        self, passage: Passage, app: "WSGIApplication", environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
         """Let the application answer."""
         outer = environ.get(KEY)
         environ[KEY] = passage

@@ -268,7 +268,7 @@ def test_what_users_write_is_given_flasks_own_request(cached_site):
 
 def test_what_users_write_may_look_at_flasks_context(cached_site):
     def by_shelf(asked):
-        return f"{current_app.name} {session.get('shelf')} {request.path}"
+        return f"{current_app.name} {g.get('shelf')} {request.path} {asked.args.get('q')}"
 
     site = cached_site(
         rules=[Rule("/page", cache=Cached(60, key=by_shelf), limits=[Limit("2/minute", by=by_shelf)])], view="x"
@@ -276,9 +276,13 @@ def test_what_users_write_may_look_at_flasks_context(cached_site):
     for trips_of_one in (2, 1):
         assert site.trips() == trips_of_one
     assert site.get().status_code == 429, "nobody is counted twice"
-    client = site.app.test_client()
-    _ = client.get("/put/shelf/toys")
-    assert status_of(client.get("/page")) == "fwd=uri-miss;stored" and status_of(client.get("/page")) == "hit"
+    assert status_of(site.get("/page?q=1")) == "fwd=uri-miss;stored" and status_of(site.get("/page?q=1")) == "hit"
+
+
+def test_a_key_that_is_made_of_the_session_keeps_its_pages_out(cached_site):
+    site = cached_site("x", rules=[Rule("/page", cache=Cached(60, key=lambda asked: session.get("shelf", "none")))])
+    for _ in range(2):
+        assert status_of(site.get()) == "fwd=uri-miss;detail=session"
 
 
 def test_what_users_write_may_fail_and_error_handlers_see_it(cached_site):
@@ -293,14 +297,14 @@ def test_what_users_write_may_fail_and_error_handlers_see_it(cached_site):
 def test_a_converter_may_look_at_flasks_context(cached_site):
     class Shelf(BaseConverter):
         def to_python(self, value):
-            return f"{current_app.name}:{session.get('shelf')}:{value}"
+            return f"{current_app.name}:{value}"
 
     site = cached_site(rules=())
     site.app.url_map.converters["shelf"] = Shelf
     site.app.get("/s/<shelf:name>")(cached(60, tags=["{name}"])(lambda name: name))
     for trips_of_one in (2, 1):
         assert site.trips("/s/toys") == trips_of_one
-    assert site.get("/s/toys").text == "shop:None:toys"
+    assert site.get("/s/toys").text == "shop:toys"
 
 
 # Where the application stands
