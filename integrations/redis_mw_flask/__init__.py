@@ -1,7 +1,11 @@
 """redis-mw for Flask: translation between the framework and the core, no decisions.
 
-``RedisExtension(app)``, or ``.init_app(app)``, gives an application server-side sessions, rate limits, request locks
-and idempotency keys; ``mw`` is the direct face of the application that is running.
+``RedisExtension(app)``, or ``.init_app(app)``, gives an application server-side sessions, rate limits, request locks,
+idempotency keys and a cache of its pages; ``mw`` is the direct face of the application that is running.
+
+A page that is found is sent before Flask runs: no ``before_request``, ``after_request`` or teardown function sees such
+a request. What these read of a request to decide who may see a page (a session, which keeps it out of the cache by
+itself, apart), ``cached(..., vary=...)`` or ``key=...`` has to name.
 
 A thread cannot be cancelled: ``locked(..., cancel_when_lost=True)`` does no more here than without it. A view that
 works long looks at ``current().lease.lost``, or writes with ``lease.fence``.

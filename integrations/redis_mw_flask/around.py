@@ -55,13 +55,8 @@ class Around:
         self._behind = behind
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
-        passage, layer = Passage(self._mw, around=True, refresh=self._refresh), self._early.layer_for(environ)
-        if layer is not None:
-            try:
-                self._early.open(passage, layer, environ)
-            except BaseException:
-                passage.finish()
-                raise
+        passage = Passage(self._mw, around=True, refresh=self._refresh)
+        self._early.open(passage, environ)
         page = passage.page
         if page is not None:
             return self._send(passage, page, start_response)

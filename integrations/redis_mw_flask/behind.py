@@ -1,6 +1,7 @@
 """What goes on behind the visitors' backs: pages that are made anew by requests that nobody has sent."""
 
 import threading
+import weakref
 from collections.abc import Callable
 
 from redis_mw.engine.sync.background import Background
@@ -19,6 +20,7 @@ class Behind:
 
     def __init__(self) -> None:
         self._processes = PerProcess(_Threads)
+        _ = weakref.finalize(self, _close, self._processes)  # at the interpreter's exit too, before the driver's
 
     def start(self, begin: Callable[[], "tuple[Callable[[], None], Callable[[], None]] | None"]) -> None:
         """Run on a thread of ours what ``begin`` gives, unless that is nothing or there is too much to do already.
@@ -36,9 +38,7 @@ class Behind:
 
     def close(self) -> None:
         """Wait for what is under way, so long; nothing is begun any more."""
-        threads = self._processes.here()
-        threads.closed = True
-        threads.background.close(CLOSE_WITHIN)
+        _close(self._processes)
 
 
 class _Threads:
@@ -46,6 +46,12 @@ class _Threads:
         self.background = Background()
         self.free = threading.Semaphore(MOST)
         self.closed = False
+
+
+def _close(processes: PerProcess[_Threads]) -> None:
+    threads = processes.here()
+    threads.closed = True
+    threads.background.close(CLOSE_WITHIN)
 
 
 def _run(threads: _Threads, work: Callable[[], None], late: Callable[[], None]) -> None:

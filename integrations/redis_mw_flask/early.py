@@ -37,38 +37,41 @@ class Early:
         """Ours, as long as the application has it."""
         return self._interface if self._app.session_interface is self._interface else None
 
-    def layer_for(self, environ: "WSGIEnvironment") -> Layer | None:
-        """The layer that a request goes through, if the response may be kept, or may have been; costs little."""
-        if not self._caches or environ["REQUEST_METHOD"] not in SERVED:
-            return None
-        interface = self.interface
-        layer = interface.layer(self._app) if interface is not None else None
-        layer = layer if layer is not None else self._bare()
-        return layer if self.views.cache_something or layer.caches(path_of(environ), ()) else None
-
-    def open(self, passage: Passage, layer: Layer, environ: "WSGIEnvironment") -> None:
+    def open(self, passage: Passage, environ: "WSGIEnvironment") -> None:
         """Ask, in one round trip, for all that the request needs, if its view or a rule has it cached.
 
         Users' code is given Flask's own request, but ``flask.request`` and ``flask.session`` are not there yet. Where
         it cannot do without them, or fails otherwise, nothing has been decided: Flask asks once more, and handles it.
         """
+        if not self._caches or environ["REQUEST_METHOD"] not in SERVED:
+            return
         try:
-            native = self._request(environ)
-            marks, route, parameters = self.views.find(native)
-            if not layer.caches(native.path, marks):
-                return
-            cookie = native.cookies.get(layer.cookie.name)
-            exchange = layer.begin(
-                translated(native), cookie, marks=marks, native=native, route=route, parameters=parameters
-            )
-            passage.begin_early(layer, exchange, environ)
-            tokens = passage.enter()
-            try:
-                passage.ask()
-            finally:
-                leave(tokens)
+            self._open(passage, environ)
         except Exception:
             passage.forget()
+        except BaseException:
+            passage.finish()
+            raise
+
+    def _open(self, passage: Passage, environ: "WSGIEnvironment") -> None:
+        interface = self.interface
+        layer = (interface.layer(self._app) if interface is not None else None) or self._bare()
+        if not self.views.cache_something and not layer.caches(path_of(environ), ()):
+            return
+        native = self._request(environ)
+        marks, route, parameters = self.views.find(native)
+        if not layer.caches(native.path, marks):
+            return
+        cookie = native.cookies.get(layer.cookie.name)
+        exchange = layer.begin(
+            translated(native), cookie, marks=marks, native=native, route=route, parameters=parameters
+        )
+        passage.begin_early(layer, exchange, environ)
+        tokens = passage.enter()
+        try:
+            passage.ask()
+        finally:
+            leave(tokens)
 
     def _request(self, environ: "WSGIEnvironment") -> Request:
         """Flask's own request, routed as Flask will route it."""

@@ -4,11 +4,10 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from functools import cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Flask, Response, current_app, g, request
-from flask.ctx import RequestContext
 from flask.sessions import SecureCookieSessionInterface
 from flask.wrappers import Request
 from werkzeug.local import LocalProxy
@@ -32,6 +31,9 @@ from redis_mw_flask.interface import RedisSessionInterface
 from redis_mw_flask.lifetime import lifetime_us
 from redis_mw_flask.passage import Passage, leave, translated
 from redis_mw_flask.views import Views
+
+if TYPE_CHECKING:
+    from flask.ctx import RequestContext
 
 NAME = "redis_mw"
 PREFIX = "REDIS_MW_"
@@ -141,7 +143,7 @@ def _hide(app: Flask) -> None:
     """Have Flask make its request of what the application is to see; asked innermost, after every middleware."""
     make = app.request_context
 
-    def request_context(environ: dict[str, Any]) -> RequestContext:
+    def request_context(environ: dict[str, Any]) -> "RequestContext":
         passage: Passage | None = environ.get(KEY)
         return make(environ if passage is None else passage.seen(environ))
 

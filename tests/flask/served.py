@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from flask import Flask, Response, session
 
-from redis_mw import current, idempotent, limited, locked
+from redis_mw import cached, current, idempotent, limited, locked
 from redis_mw_flask import RedisExtension, mw
 
 app = Flask(__name__)
@@ -79,6 +79,19 @@ def alone() -> dict[str, object]:
 def order() -> dict[str, str]:
     time.sleep(0.05)
     return {"number": str(uuid.uuid4())}
+
+
+@app.get("/page")
+@cached(60, stale=60, tags=["page"], jitter=0)
+def page() -> dict[str, object]:
+    time.sleep(0.2)
+    return {"made": str(uuid.uuid4()), "pid": os.getpid()}
+
+
+@app.get("/drop")
+def drop() -> dict[str, bool]:
+    mw.cache.drop_tag("page", soft=True)
+    return {"dropped": True}
 
 
 @app.get("/logout")

@@ -1,5 +1,7 @@
 """Where cached views stand in Flask, what runs for them and what does not, and what each of their requests costs."""
 
+import gc
+
 import pytest
 from by_hand import until
 from flask import Blueprint, Flask, Response, current_app, g, request, session
@@ -10,6 +12,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
 from redis_mw import Cache, Cached, LayerMissing, Limit, Rule, cached, current, limited, replace
+from redis_mw.layer.exchange import Exchange
 from redis_mw.testing import count_round_trips
 from redis_mw_flask import RedisExtension
 
@@ -246,6 +249,25 @@ def test_the_context_is_there_when_a_page_is_made(cached_site):
     site.app.get("/plain")(lambda: current().cache.tag("a") or current().cache.skip() or "plain")
     assert site.get().text == "True True"
     assert site.get("/plain").text == "plain", "where nothing is kept it has no effect"
+
+
+@pytest.mark.parametrize("fields", [{}, {"cookie": "theme=dark"}], ids=["plain", "with a cookie"])
+def test_nothing_of_a_request_is_left_to_the_collector(cached_site, fields):
+    site = cached_site(lambda: Response(iter(["a ", "stream"])) if "stream" in request.args else "x")
+
+    def left():
+        return [each for each in gc.get_objects() if type(each) is Exchange]
+
+    _ = site.get(), site.get("/page?stream")  # whatever the first ones keep
+    _ = gc.collect()
+    before = len(left())
+    gc.disable()
+    try:
+        for path in ("/page?a", "/page?a", "/page?stream&b", "/page?stream&b", "/untouched"):
+            assert site.get(path, **fields).status_code == 200
+        until(lambda: len(left()) <= before, "something is left")
+    finally:
+        gc.enable()
 
 
 # What users write

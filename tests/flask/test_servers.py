@@ -105,3 +105,15 @@ def test_a_key_that_several_workers_get_at_once_runs_once(serve, workers, togeth
     answers = together(6, order)
     assert len({body for body, _ in answers}) == 1 and b"number" in answers[0][0]
     assert sorted(str(replayed) for _, replayed in answers) == ["None", *["true"] * 5]
+
+
+@pytest.mark.parametrize("workers", [SYNC, THREADS], ids=["sync", "threads"])
+def test_a_page_that_several_workers_want_at_once_is_made_once_and_anew_behind_their_backs(serve, workers, together):
+    browser = serve(*workers, USED_BEFORE_FORK="1")
+    pages = together(8, lambda number: browser.get("/page"))
+    assert len(pages) == 8 and len({page["made"] for page in pages}) == 1
+    assert browser.get("/page") == pages[0]
+    _ = browser.get("/drop")
+    assert browser.get("/page") == pages[0], "nobody waits"
+    until(lambda: browser.get("/page")["made"] != pages[0]["made"], "it is not made anew")
+    assert len({browser.get("/page")["made"] for _ in range(5)}) == 1
