@@ -3,6 +3,8 @@
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
+
 from redis_mw.caching.pages.made import Hidden
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ Asked: TypeAlias = tuple[Any, ...]
 
 URL = ("REQUEST_METHOD", "wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING")
 FIELD = "HTTP_"
+PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")
+"""Header fields that have no such prefix."""
 OF_A_BODY = ("CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "wsgi.input_terminated")
 OF_A_VISIT = (
     "werkzeug.request",
@@ -24,6 +28,31 @@ OF_A_VISIT = (
     "wsgi.early_hints",
 )
 """What servers and clients leave for the one request that they have sent."""
+
+
+class EnvironFields(msgspec.Struct, frozen=True, gc=False):
+    """The header fields of a request, as they were when it came; by the names that they have in an environment."""
+
+    fields: dict[str, str]
+
+    @classmethod
+    def of(cls, environ: "WSGIEnvironment") -> "EnvironFields":
+        """Those of a request; servers have joined the lines of a name."""
+        fields = {name[len(FIELD) :]: value for name, value in environ.items() if name[:5] == FIELD}
+        for name in PLAIN:
+            _ = fields.pop(name, None)
+            if environ.get(name):
+                fields[name] = environ[name]
+        return cls(fields)
+
+    def get(self, name: str) -> str | None:
+        """The value of that name."""
+        return self.fields.get(name.replace("-", "_").upper())
+
+    def get_all(self, name: str) -> tuple[str, ...]:
+        """The same, as far as there is one."""
+        value = self.get(name)
+        return () if value is None else (value,)
 
 
 def asked(environ: "WSGIEnvironment") -> Asked:

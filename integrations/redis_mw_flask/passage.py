@@ -15,7 +15,6 @@ from redis_mw.faces.limits import RequestLimits
 from redis_mw.faces.locks import RequestLocks
 from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
-from redis_mw.http.request import Fields
 from redis_mw.http.request import Request as HttpRequest
 from redis_mw.layer.exchange import Exchange, Follow, Opened, Replay, Respond
 from redis_mw.layer.exchange import Response as PageResponse
@@ -24,7 +23,7 @@ from redis_mw.policy.current import CURRENT, GATE, Context, Gate
 from redis_mw.policy.marks import Placed
 from redis_mw_flask.answer import Answer
 from redis_mw_flask.body import Body, body_of, cached_body_of
-from redis_mw_flask.environs import KEY, Asked, asked, shown
+from redis_mw_flask.environs import KEY, Asked, EnvironFields, asked, shown
 from redis_mw_flask.refusals import raised
 from redis_mw_flask.session import RedisSession
 
@@ -275,7 +274,7 @@ def leave(tokens: Tokens) -> None:
 
 def translated(request: Request) -> HttpRequest:
     """Flask's request as the layer has it."""
-    headers = Fields(tuple(request.headers))
+    headers = EnvironFields.of(request.environ)
     return HttpRequest(
         method=request.method,
         path=request.path,
