@@ -9,7 +9,7 @@ from werkzeug.exceptions import HTTPException
 
 from redis_mw.layer.layer import Layer
 from redis_mw.settings import Settings
-from redis_mw_flask.environs import path_of
+from redis_mw_flask.environs import Asked, path_of
 from redis_mw_flask.interface import RedisSessionInterface
 from redis_mw_flask.passage import Passage, leave, translated
 from redis_mw_flask.views import Views
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 SERVED = ("GET", "HEAD")
+ROUTED = ("REQUEST_METHOD", "HTTP_HOST", "SCRIPT_NAME", "PATH_INFO")
+MOST = 4096
 
 
 class Early:
@@ -31,6 +33,8 @@ class Early:
         self._interface = interface
         self._bare = bare
         self.views = Views(app)
+        self._uncached: set[Asked] = set()
+        """Requests whose views have nothing kept: a hint, so that these are routed only once."""
 
     @property
     def interface(self) -> RedisSessionInterface | None:
@@ -58,9 +62,14 @@ class Early:
         layer = (interface.layer(self._app) if interface is not None else None) or self._bare()
         if not self.views.cache_something and not layer.caches(path_of(environ), ()):
             return
+        known = tuple(environ.get(name) for name in ROUTED)
+        if known in self._uncached:
+            return
         native = self._request(environ)
         marks, route, parameters = self.views.find(native)
         if not layer.caches(native.path, marks):
+            if native.url_rule is not None:
+                self._remember(known)
             return
         cookie = native.cookies.get(layer.cookie.name)
         exchange = layer.begin(
@@ -72,6 +81,11 @@ class Early:
             passage.ask()
         finally:
             leave(tokens)
+
+    def _remember(self, known: Asked) -> None:
+        if len(self._uncached) >= MOST:
+            self._uncached = set()
+        self._uncached.add(known)
 
     def _request(self, environ: "WSGIEnvironment") -> Request:
         """Flask's own request, routed as Flask will route it."""
