@@ -110,7 +110,8 @@ class Closing:
         fetch = self._fetch(exchange)
         if fetch is None or exchange.stopped or exchange.started or exchange.refreshing:
             return None
-        _ = yield from fetch.rescue()
+        if (yield from fetch.rescue()) and exchange.lookup is not None:
+            exchange.lookup.landed()
         return self.instead(exchange)
 
     def _attempts(self, exchange: Exchange) -> bool:

@@ -27,8 +27,8 @@ class Found(msgspec.Struct, frozen=True):
     """What there is: a ``page`` if any, and by which ``names`` its URL is known to vary, None if nothing is known.
 
     With a ``claim`` it is ours to make it (anew); ``busy_us`` is how long another's lease lasts if nobody renews it,
-    ``useless`` that what he makes can hardly be used. ``now_us`` is the server's time when ``at`` was ours; None where
-    Redis did not answer. ``stale`` as the server sees it, with its tags.
+    ``useless`` that what he makes can hardly be used, ``failed`` that he could not make it. ``now_us`` is the server's
+    time when ``at`` was ours; None where Redis did not answer. ``stale`` as the server sees it, with its tags.
     """
 
     question: Question
@@ -40,7 +40,7 @@ class Found(msgspec.Struct, frozen=True):
     useless: bool = False
     now_us: int | None = None
     at: float = 0.0
-    varied: bool = False
+    failed: bool = False
 
     def time_us(self, at: float) -> int:
         """The server's time when ours was ``at``; only where it was told."""
@@ -87,7 +87,6 @@ def wait(room: Room, found: Found, headers: Headers, *, within_s: float) -> Flow
 
 
 def _look(room: Room, question: Question, headers: Headers, owner: str, listen: bool) -> Flow[Found]:
-    varied = False
     for _ in range(TRIES):
         seed = room.seed() if owner and question.tags else b""
         looked: Looked | Failure
@@ -96,9 +95,9 @@ def _look(room: Room, question: Question, headers: Headers, owner: str, listen: 
             return Found(question)
         if looked.what == "varies" and looked.names is not None:
             room.memory.vary.note(question.name, looked.names)
-            question, varied = differently(question, looked.names, headers), True
+            question = differently(question, looked.names, headers)
             continue
-        found = _found(question, looked, varied=varied)
+        found = _found(question, looked)
         if looked.what == "nothing":
             return found
         try:
@@ -122,7 +121,7 @@ def differently(question: Question, names: tuple[str, ...], headers: Headers) ->
     return msgspec.structs.replace(question, names=names, variant=variant(headers, names))
 
 
-def _found(question: Question, looked: Looked, *, varied: bool) -> Found:
+def _found(question: Question, looked: Looked) -> Found:
     return Found(
         question,
         names=looked.names,
@@ -131,7 +130,6 @@ def _found(question: Question, looked: Looked, *, varied: bool) -> Found:
         useless=looked.useless,
         now_us=looked.now_us,
         at=monotonic(),
-        varied=varied,
     )
 
 

@@ -103,8 +103,9 @@ class Lookup:
         self._rounds = 0
         self._collapsed = False
         headers = request.headers
-        self._private = headers.get("authorization") is not None and not entry.terms.public
         asked = request_directives(headers)
+        self._private = "no-store" in asked or (headers.get("authorization") is not None and not entry.terms.public)
+        """Whether what is made for this request is hardly for others: it waits for nobody, and nobody for it."""
         self._anyhow = room.honour_client and any(name in asked for name in ("no-cache", "max-age", "min-fresh"))
         names = room.memory.vary.get(name)
         names = entry.vary if names is None else together(names, entry.vary)
@@ -114,7 +115,7 @@ class Lookup:
             variant(headers, names),
             with_body=request.method == "GET"
             and not any(headers.get(each) is not None for each in OF_A_COPY - {"range"}),
-            misses=request.method == "GET" and "only-if-cached" not in asked,
+            misses=request.method == "GET" and "only-if-cached" not in asked and "no-store" not in asked,
             anyhow=self._anyhow,
             tags=tags,
         )
@@ -188,7 +189,9 @@ class Lookup:
         self._collapsed = True
         if made is not None and made.useless:
             self._run(made, "miss")
-        elif made is not None and made.page is not None and self._is_for_us(made):
+        elif made is not None and made.failed and self._is_for_us(made) and self._stands_in(made):
+            pass
+        elif made is not None and made.page is not None and not made.failed and self._is_for_us(made):
             yield from self._hear(msgspec.structs.replace(made, question=self._asking(made)))
         elif self._rounds >= ROUNDS:
             yield from self._alone()
@@ -243,6 +246,8 @@ class Lookup:
         found = self.fetch.kept
         if found is not None:
             self.room.memory.useless.forget(self._key(found.question))
+        elif self.fetch.rescued and self._found is not None:
+            found = msgspec.structs.replace(self._found, failed=True)
         elif self.fetch.useless and self._found is not None:
             self.room.memory.useless.note(self._key(self._found.question))
             found = msgspec.structs.replace(self._found, page=None, useless=True)
@@ -258,6 +263,8 @@ class Lookup:
         refreshing.is_refresh = True
         refreshing._question = self._found.question
         refreshing._run(msgspec.structs.replace(self._found, claim=claim), "stale")
+        if refreshing.fetch is not None:
+            refreshing.fetch.lapses = True
         return refreshing
 
     # What is found out
@@ -279,20 +286,21 @@ class Lookup:
             raise
         self._question = found.question
         self._remember(mark, found)
-        if found.now_us is None and self._stands_in():
+        if found.now_us is None and self._stands_in(memory.local.last(key)):  # Redis is away
+            self._land()
             return
         yield from self._hear(found)
 
-    def _stands_in(self) -> bool:
-        """Whether, with Redis away, what this process held last is the answer: fresh, or where it may be stale."""
-        held: Found | None = self.room.memory.local.last(self._key(self._question))
-        if held is None or held.page is None:
+    def _stands_in(self, found: Found | None) -> bool:
+        """Whether a page is the answer where nobody can make it: while it is fresh, or may be stale after an error."""
+        page = found.page if found is not None else None
+        if found is None or page is None or page.body is None:
             return False
-        now_us = held.time_us(monotonic())
-        if usable_on_error(held.page.freshness, now_us) and self._decides(held):
-            self._land()
-            return True
-        return False
+        now_us = found.time_us(monotonic())
+        if not usable_on_error(page.freshness, now_us):
+            return False
+        self._serve(found, page, now_us, is_stale=not page.freshness.is_fresh(now_us))
+        return True
 
     def _hear(self, found: Found, *, waited: bool = False) -> Flow[None]:
         self._decide(found, waited=waited)
@@ -345,9 +353,7 @@ class Lookup:
             if not waited:
                 self.state = "waits"
                 return
-            page, now_us = found.page, found.time_us(monotonic())
-            if page is not None and page.body is not None and usable_on_error(page.freshness, now_us):
-                self._serve(found, page, now_us, is_stale=True)
+            if self._stands_in(found):
                 return
         self._run(found, outcome.why)
 
