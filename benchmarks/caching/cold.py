@@ -1,0 +1,40 @@
+"""A key of which nothing is stored, wanted by many at once."""
+
+from typing import NamedTuple
+
+from benchmarks.caching.ear import Ear
+from benchmarks.caching.worker import Worker, at_once
+
+CROWD = 100
+
+
+class Cold(NamedTuple):
+    """Origin calls of a crowd in one process, and of one spread over several; the commands of the latter, and what one
+    process more costs; the slowest answer divided by what the origin takes.
+    """
+
+    alone: int
+    spread: int
+    commands: int
+    each: float
+    slowest: float
+
+
+def cold(workers: list[Worker], url: str, takes: float) -> Cold:
+    """By workers of one contender, whose connections are open already.
+
+    A process that waits sends what all of them send, less what one alone does, by the number of the others.
+    """
+    for worker in workers:
+        worker.ask("takes", takes)
+        worker.ask("calls")
+    with Ear(url) as ear:
+        at_once(workers[:1], "crowd", "/cold-for-one", CROWD)
+        sent_alone = ear.count()
+    alone = len(workers[0].ask("calls"))
+    with Ear(url) as ear:
+        replies = at_once(workers, "crowd", "/cold-for-all", CROWD // len(workers))
+        sent = ear.count()
+    spread = sum(len(worker.ask("calls")) for worker in workers)
+    slowest = max(reply.took for each in replies for reply in each) / takes
+    return Cold(alone, spread, sent, (sent - sent_alone) / (len(workers) - 1), slowest)

@@ -1,0 +1,73 @@
+"""A server that takes what is sent to it and says nothing any more."""
+
+from collections.abc import Mapping
+from time import monotonic
+from typing import NamedTuple
+
+from benchmarks.caching.line import Line
+from benchmarks.caching.worker import Reply, Worker, at_once, working
+
+TAKES_S = 0.0
+UNDER_WAY = 8
+STEADY = 20
+
+
+class Silent(NamedTuple):
+    """Seconds of the slowest of those who ask first, and of the slowest and the median of those who ask later; how many
+    of all failed. Infinite: no answer in time.
+    """
+
+    first: float
+    steady: float
+    steady_median: float
+    failed: int
+
+
+NEVER = Silent(float("inf"), float("inf"), float("inf"), 0)
+
+
+def silent(urls: Mapping[str, str], ttl: int, within: float) -> dict[str, Silent]:
+    """Of every contender at the same time. Whoever took long for the first is asked once more only."""
+    lines = {name: Line(url) for name, url in urls.items()}
+    try:
+        with working([(name, line.url) for name, line in lines.items()], TAKES_S, ttl) as workers:
+            for worker in workers:
+                worker.ask("each", ["/warm", "/warm"])
+                at_once([worker], "crowd", "/warm", UNDER_WAY)
+            for line in lines.values():
+                line.fall_silent()
+            asked = dict(zip(urls, workers, strict=True))
+            found = dict.fromkeys(urls, NEVER)
+            for worker in asked.values():
+                worker.tell("crowd", "/warm", UNDER_WAY, 0.0)
+            first = _heard(asked, within)
+            for name, replies in first.items():
+                slowest = max(reply.took for reply in replies)
+                asked[name].tell("each", ["/warm"] * (1 if slowest > 1 else STEADY))
+            later = _heard({name: asked[name] for name in first}, within)
+            for name, replies in first.items():
+                found[name] = _silent(replies, later.get(name))
+            return found
+    finally:
+        for line in lines.values():
+            line.close()
+
+
+def _heard(asked: Mapping[str, Worker], within: float) -> dict[str, list[Reply]]:
+    """What they say by the end of so many seconds."""
+    ends, found = monotonic() + within, {}
+    for name, worker in asked.items():
+        try:
+            found[name] = worker.hear(max(0.0, ends - monotonic()))
+        except TimeoutError:
+            continue
+    return found
+
+
+def _silent(first: list[Reply], later: list[Reply] | None) -> Silent:
+    failed = sum(reply.status != 200 for reply in [*first, *(later or [])])
+    slowest = max(reply.took for reply in first)
+    if later is None:
+        return Silent(slowest, float("inf"), float("inf"), failed)
+    took = sorted(reply.took for reply in later)
+    return Silent(slowest, took[-1], took[len(took) // 2], failed)
