@@ -9,32 +9,35 @@ CROWD = 100
 
 
 class Cold(NamedTuple):
-    """Origin calls of a crowd in one process, and of one spread over several; the commands of the latter, and what one
-    process more costs; the slowest answer divided by what the origin takes.
+    """Origin calls of a crowd in one process, and of one spread over several; what the latter sent, and what a process
+    more sends; the slowest answer divided by what the origin takes.
     """
 
     alone: int
     spread: int
-    commands: int
-    each: float
+    sent: int
+    commands: float
+    subscriptions: float
     slowest: float
 
 
 def cold(workers: list[Worker], url: str, takes: float) -> Cold:
     """By workers of one contender, whose connections are open already.
 
-    A process that waits sends what all of them send, less what one alone does, by the number of the others.
+    What a process sends that only waits is what all of them send, less what one alone does, by the number of the others.
     """
     for worker in workers:
         worker.ask("takes", takes)
         worker.ask("calls")
     with Ear(url) as ear:
         at_once(workers[:1], "crowd", "/cold-for-one", CROWD)
-        sent_alone = ear.count()
+        one = ear.heard()
     alone = len(workers[0].ask("calls"))
     with Ear(url) as ear:
         replies = at_once(workers, "crowd", "/cold-for-all", CROWD // len(workers))
-        sent = ear.count()
+        every = ear.heard()
     spread = sum(len(worker.ask("calls")) for worker in workers)
     slowest = max(reply.took for each in replies for reply in each) / takes
-    return Cold(alone, spread, sent, (sent - sent_alone) / (len(workers) - 1), slowest)
+    others = len(workers) - 1
+    commands, subscriptions = ((every[i] - one[i]) / others for i in (0, 1))
+    return Cold(alone, spread, sum(every), commands, subscriptions, slowest)

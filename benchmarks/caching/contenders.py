@@ -8,12 +8,12 @@ from benchmarks.caching.contender import Contender, Factory
 OURS = "redis-mw"
 """How it is called in tables, and what it is installed as."""
 
-IN_PROCESS = f"{OURS}, L1"
-"""The row of what this process holds in its own memory."""
+IN_PROCESS = "redis-mw, L1"
+"""The row of pages that need no server, as this process holds them in its own memory."""
 
 
 def contenders() -> dict[str, Contender]:
-    """Ours asks Redis for every hit; that it need not is a row of its own where pages are measured."""
+    """Ours asks Redis for every hit here; that it need not is a row of its own where pages are measured."""
     rows = [
         Contender(OURS, OURS, "starlette", ours.without_l1, ours.tag),
         Contender("fastapi-cache2", "fastapi-cache2", "fastapi", with_fastapi.fastapi_cache2, with_fastapi.namespace),
@@ -35,9 +35,18 @@ def contenders() -> dict[str, Contender]:
     return {row.name: row for row in rows}
 
 
-def bare() -> dict[str, Factory]:
-    """The same handler with no cache, by the kind of its application."""
-    return {"starlette": ours.bare, "fastapi": with_fastapi.bare}
+BARE = "{} alone"
+READY = "starlette alone, rendered before"
+
+
+def beside() -> dict[str, Factory]:
+    """What cached pages are measured beside: the same handlers with no cache, and ours with its memory."""
+    return {
+        BARE.format("starlette"): ours.bare,
+        BARE.format("fastapi"): with_fastapi.bare,
+        READY: ours.ready,
+        IN_PROCESS: ours.shop,
+    }
 
 
 def versions() -> str:

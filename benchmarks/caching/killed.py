@@ -3,17 +3,18 @@
 import time
 from collections.abc import Mapping
 
+from benchmarks.caching.contender import Contender
 from benchmarks.caching.worker import working
 
 TAKES_S = 0.05
 APART_S, RUNS_S = 0.3, 0.7
 
 
-def killed(urls: Mapping[str, str], ttl: int, within: float) -> dict[str, float]:
+def killed(wanted: Mapping[str, tuple[Contender, str]], ttl: int, within: float) -> dict[str, float]:
     """Seconds from its end to the other's answer, of every contender at the same time; infinite if there is none
     ``within`` so many, 0 for who had not waited at all.
     """
-    both = [(name, url) for name, url in urls.items() for _ in range(2)]
+    both = [each for each in wanted.values() for _ in range(2)]
     with working(both, TAKES_S, ttl) as workers:
         leaders, others = workers[::2], workers[1::2]
         for worker in workers:
@@ -28,8 +29,8 @@ def killed(urls: Mapping[str, str], ttl: int, within: float) -> dict[str, float]
         for leader in leaders:
             leader.kill()
         begin = time.monotonic()
-        found = dict.fromkeys(urls, float("inf"))
-        waiting = dict(zip(urls, others, strict=True))
+        found = dict.fromkeys(wanted, float("inf"))
+        waiting = dict(zip(wanted, others, strict=True))
         while waiting and time.monotonic() - begin < within:
             for name, other in tuple(waiting.items()):
                 try:

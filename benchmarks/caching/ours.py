@@ -13,6 +13,7 @@ from redis_mw_starlette import RedisMiddleware
 
 SECRET = "a secret that is long enough to sign cookies"
 AT_ONCE = 500
+TAGGED = "a value"
 
 
 def shop(url: str, origin: Origin, ttl: int, cache: Cache | None = None) -> App:
@@ -40,6 +41,18 @@ def bare(_: str, origin: Origin, __: int) -> App:
     return Starlette(routes=[Route("/{name}", page)])
 
 
+def ready(_: str, origin: Origin, __: int) -> App:
+    """The same handler where there is nothing to render any more: the least that Starlette takes."""
+    body: list[bytes] = []
+
+    async def page(_: Any) -> HTMLResponse:
+        if not body:
+            body.append((await origin.make()).encode())
+        return HTMLResponse(body[0])
+
+    return Starlette(routes=[Route("/{name}", page)])
+
+
 def tag(url: str) -> Drop:
     # Patient while it stores: what is measured is not what a busy machine does to a batch of hundreds.
     mw = AsyncRedisMW(Settings(url=url, patience=10))
@@ -53,6 +66,3 @@ def tag(url: str) -> Drop:
         return await mw.cache.drop_tag("products")
 
     return Drop(fill, drop, mw.aclose)
-
-
-TAGGED = "a value"

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from time import monotonic
 from typing import NamedTuple
 
+from benchmarks.caching.contender import Contender
 from benchmarks.caching.line import Line
 from benchmarks.caching.worker import Reply, Worker, at_once, working
 
@@ -26,18 +27,18 @@ class Silent(NamedTuple):
 NEVER = Silent(float("inf"), float("inf"), float("inf"), 0)
 
 
-def silent(urls: Mapping[str, str], ttl: int, within: float) -> dict[str, Silent]:
+def silent(wanted: Mapping[str, tuple[Contender, str]], ttl: int, within: float) -> dict[str, Silent]:
     """Of every contender at the same time. Whoever took long for the first is asked once more only."""
-    lines = {name: Line(url) for name, url in urls.items()}
+    lines = {name: Line(url) for name, (_, url) in wanted.items()}
     try:
-        with working([(name, line.url) for name, line in lines.items()], TAKES_S, ttl) as workers:
+        with working([(wanted[name][0], line.url) for name, line in lines.items()], TAKES_S, ttl) as workers:
             for worker in workers:
                 worker.ask("each", ["/warm", "/warm"])
                 at_once([worker], "crowd", "/warm", UNDER_WAY)
             for line in lines.values():
                 line.fall_silent()
-            asked = dict(zip(urls, workers, strict=True))
-            found = dict.fromkeys(urls, NEVER)
+            asked = dict(zip(wanted, workers, strict=True))
+            found = dict.fromkeys(wanted, NEVER)
             for worker in asked.values():
                 worker.tell("crowd", "/warm", UNDER_WAY, 0.0)
             first = _heard(asked, within)

@@ -74,7 +74,7 @@ def group(url: str) -> Drop:
     backend = CacheBackend(client, eviction_group="products")
 
     async def fill(number: int) -> None:
-        await backend.set("product", "a value", 600)
+        await backend.set("product", "a value", ttl=600)
         (key,) = [each async for each in client.scan_iter("*products*")]
         await _plant(client, f"{key.decode()} {{}}".replace("{products}", "{{products}}"), number)
 

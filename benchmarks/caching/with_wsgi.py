@@ -17,6 +17,7 @@ from flask_caching import Cache
 
 from benchmarks.caching.contender import App, Origin
 
+URLS = "urls_of_the_shop"
 LOCK_S = 10
 """How long a lock lives whose holder has died; dogpile's own default is for ever."""
 
@@ -36,21 +37,22 @@ def flask_caching(url: str, origin: Origin, ttl: int) -> App:
 def django_cache_page(url: str, origin: Origin, ttl: int) -> App:
     """Once a process: Django has one set of settings."""
 
-    @cache_page(ttl)
-    def page(_: Any, name: str) -> HttpResponse:
-        return HttpResponse(origin.make_in_thread())
-
-    urls: Any = ModuleType("urls_of_the_shop")
-    urls.urlpatterns = [path("<name>", page)]
-    sys.modules[urls.__name__] = urls
     django.conf.settings.configure(
         ALLOWED_HOSTS=["*"],
         SECRET_KEY="a secret",
-        ROOT_URLCONF=urls.__name__,
+        ROOT_URLCONF=URLS,
         MIDDLEWARE=[],
         CACHES={"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": url}},
     )
     django.setup()
+
+    @cache_page(ttl)
+    def page(_: Any, name: str) -> HttpResponse:
+        return HttpResponse(origin.make_in_thread())
+
+    urls: Any = ModuleType(URLS)
+    urls.urlpatterns = [path("<name>", page)]
+    sys.modules[URLS] = urls
     return get_wsgi_application()
 
 

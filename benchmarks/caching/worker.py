@@ -11,8 +11,7 @@ from multiprocessing.connection import Connection
 from time import monotonic
 from typing import Any, NamedTuple
 
-from benchmarks.caching.contender import TEXT
-from benchmarks.caching.contenders import contenders
+from benchmarks.caching.contender import TEXT, Contender
 from benchmarks.caching.site import Site, site_of
 
 WITHIN_S = 120.0
@@ -99,10 +98,12 @@ class _Desk:
 class Worker:
     """Such a process, from outside."""
 
-    def __init__(self, name: str, url: str, takes: float, ttl: int) -> None:
+    def __init__(self, row: Contender, url: str, takes: float, ttl: int) -> None:
         spawning = multiprocessing.get_context("spawn")
         self._pipe, theirs = spawning.Pipe()
-        self.process = spawning.Process(target=_work, args=(theirs, name, url, takes, ttl), daemon=True)
+        # Without what else is known of the contender: whatever that is made of would be imported there.
+        only = row._replace(drop=None)
+        self.process = spawning.Process(target=_work, args=(theirs, only, url, takes, ttl), daemon=True)
         self.process.start()
         theirs.close()
 
@@ -128,9 +129,9 @@ class Worker:
 
 
 @contextmanager
-def working(wanted: Sequence[tuple[str, str]], takes: float, ttl: int) -> Iterator[list[Worker]]:
-    """A worker for each name and url, all of them ready."""
-    workers = [Worker(name, url, takes, ttl) for name, url in wanted]
+def working(wanted: Sequence[tuple[Contender, str]], takes: float, ttl: int) -> Iterator[list[Worker]]:
+    """A worker for each contender and url, all of them ready."""
+    workers = [Worker(row, url, takes, ttl) for row, url in wanted]
     try:
         for worker in workers:
             worker.hear()
@@ -150,15 +151,19 @@ def at_once(workers: Sequence[Worker], what: str, *given: Any) -> list[Any]:
     return [worker.hear() for worker in workers]
 
 
-def _work(pipe: "Connection[Any, Any]", name: str, url: str, takes: float, ttl: int) -> None:
-    # Outages are measured: what libraries log of them would fill the screen.
+def quiet() -> None:
+    """Outages are measured: what libraries log of them would fill the screen."""
     with open(os.devnull, "w") as nowhere:
         _ = os.dup2(nowhere.fileno(), 2)
-    asyncio.run(_serve(pipe, name, url, takes, ttl))
 
 
-async def _serve(pipe: "Connection[Any, Any]", name: str, url: str, takes: float, ttl: int) -> None:
-    row, origin, loop = contenders()[name], Sleeper(takes), asyncio.get_running_loop()
+def _work(pipe: "Connection[Any, Any]", row: Contender, url: str, takes: float, ttl: int) -> None:
+    quiet()
+    asyncio.run(_serve(pipe, row, url, takes, ttl))
+
+
+async def _serve(pipe: "Connection[Any, Any]", row: Contender, url: str, takes: float, ttl: int) -> None:
+    origin, loop = Sleeper(takes), asyncio.get_running_loop()
     async with site_of(row.app(url, origin, ttl), row.kind) as site:
         desk = _Desk(site, origin)
         pipe.send((None,))
