@@ -24,7 +24,7 @@ class Cold(NamedTuple):
 def cold(workers: list[Worker], url: str, takes: float) -> Cold:
     """By workers of one contender, whose connections are open already.
 
-    What a process sends that only waits is what all of them send, less what one alone does, by the number of the others.
+    What a process sends that only waits: what all of them send, less what one alone does, by the number of the others.
     """
     for worker in workers:
         worker.ask("takes", takes)

@@ -30,9 +30,7 @@ class Served(NamedTuple):
     trips: float
 
 
-def served(
-    apps: Mapping[str, tuple[Factory, str]], rounds: int, seconds: float
-) -> dict[str, Served]:
+def served(apps: Mapping[str, tuple[Factory, str]], rounds: int, seconds: float) -> dict[str, Served]:
     """Of each application with the url of its Redis, the median of rounds in which it is each one's turn."""
     with _servers(apps) as ports:
         rates: dict[str, list[float]] = {name: [] for name in apps}
@@ -54,20 +52,23 @@ def served(
 def _servers(apps: Mapping[str, tuple[Factory, str]]) -> Iterator[dict[str, int]]:
     """A server process for each of them; yields their ports."""
     spawning = multiprocessing.get_context("spawn")
-    running, ports = [], {}
+    running: dict[str, tuple[Any, Any]] = {}
+    ports: dict[str, int] = {}
     try:
         for name, (app, url) in apps.items():
             ours, theirs = spawning.Pipe()
             process = spawning.Process(target=_serve, args=(theirs, app, url), daemon=True)
             process.start()
-            running.append(process)
+            running[name] = process, ours
+        for name, (_, ours) in running.items():
             if not ours.poll(START_WITHIN_S):
                 raise TimeoutError(name)
             ports[name] = ours.recv()
         yield ports
     finally:
-        for process in running:
+        for process, _ in running.values():
             process.kill()
+        for process, _ in running.values():
             process.join()
 
 
@@ -127,7 +128,10 @@ class _Client(asyncio.Protocol):
 
     def _end(self, error: Exception | None) -> None:
         if not self.over.done():
-            _ = self.over.set_exception(error) if error is not None else self.over.set_result(None)
+            if error is not None:
+                self.over.set_exception(error)
+            else:
+                self.over.set_result(None)
         self._transport.close()
 
 

@@ -36,7 +36,8 @@ PRODUCT = """{% extends "layout" %}
 {% block main %}
   <article itemscope itemtype="https://schema.org/Product">
     <h1 itemprop="name">{{ product.name }}</h1>
-    <p class="price">{{ price(product.cents) }}{% if product.stock < 5 %} <em>only {{ product.stock }} left</em>{% endif %}</p>
+    <p class="price">{{ price(product.cents) }}</p>
+    {% if product.stock < 5 %}<p><em>only {{ product.stock }} left</em></p>{% endif %}
     {% for paragraph in product.text %}<p>{{ paragraph }}</p>
     {% endfor %}
     <table>{% for name, value in product.details %}
@@ -69,9 +70,7 @@ DATA: dict[str, Any] = {
         "stock": 3,
         "text": [_SENTENCE * 3] * 3,
         "details": [(f"Detail {each}", f"{each * 3} cm") for each in range(12)],
-        "reviews": [
-            {"author": f"Visitor {each}", "stars": each % 5 + 1, "text": _SENTENCE * 2} for each in range(8)
-        ],
+        "reviews": [{"author": f"Visitor {each}", "stars": each % 5 + 1, "text": _SENTENCE * 2} for each in range(8)],
         "related": [
             {"id": each, "name": f"Stool no. {each}", "stars": each % 5 + 1, "cents": 900 + each} for each in range(16)
         ],

@@ -48,10 +48,18 @@ def _stampedes(rows: dict[str, Contender], figures: Figures) -> Table:
         trips, cold, hot = figures.trips[name], figures.cold[name], figures.hot[name]
         cells.append(
             [
-                name, f"{trips.hit.trips:.3g}", f"{trips.store.trips:.3g}", f"{cold.alone:g}", f"{cold.spread:g}",
-                f"{cold.sent:g}", _waiting(cold), f"{hot.per_expiry:.2f}", f"{hot.of_least:.2f}",
-                f"{hot.slow:.2%}", f"{hot.p99_ms:.1f}",
-            ]  # fmt: skip
+                name,
+                f"{trips.hit.trips:.3g}",
+                f"{trips.store.trips:.3g}",
+                f"{cold.alone:g}",
+                f"{cold.spread:g}",
+                f"{cold.sent:g}",
+                _waiting(cold),
+                f"{hot.per_expiry:.2f}",
+                f"{hot.of_least:.2f}",
+                f"{hot.slow:.2%}",
+                f"{hot.p99_ms:.1f}",
+            ]
         )
     return title, headings, cells
 
@@ -72,9 +80,12 @@ def _trouble(rows: dict[str, Contender], figures: Figures) -> Table:
         waited = figures.cold[name].spread < PROCESSES
         cells.append(
             [
-                name, _seconds(after, figures) if waited else "does not wait", _seconds(quiet.first, figures),
-                _seconds(quiet.steady, figures), f"{quiet.failed:g}",
-            ]  # fmt: skip
+                name,
+                _seconds(after, figures) if waited else "does not wait",
+                _seconds(quiet.first, figures),
+                _seconds(quiet.steady, figures),
+                f"{quiet.failed:g}",
+            ]
         )
     return title, headings, cells
 
@@ -136,5 +147,3 @@ def told(seen: list[Target], *, markdown: bool) -> str:
         [target.promise, target.seen, "-" if target.met is None else "yes" if target.met else "NO"] for target in seen
     ]
     return render(["promise", "seen", "met"], rows, markdown=markdown)
-
-

@@ -1,4 +1,4 @@
-"""Everything that is measured, one kind of figure after the other, each of all contenders in turn or at the same time."""
+"""All that is measured, one kind of figure after the other, each of all contenders in turn or at the same time."""
 
 import sys
 import time
@@ -39,7 +39,7 @@ class Extent(NamedTuple):
 
 
 FULL = Extent(3, 1.0, 5.0, 7, 1.0, 65.0)
-QUICK = Extent(1, 0.5, 3.0, 3, 0.5, 5.0)
+QUICK = Extent(1, 0.5, 2.5, 3, 0.5, 5.0)
 
 
 class Figures(NamedTuple):

@@ -23,11 +23,10 @@ def fastapi_cache2(url: str, origin: Origin, ttl: int) -> App:
     FastAPICache.init(RedisBackend(redis.asyncio.from_url(url)), prefix="cached")
     app = FastAPI()
 
-    @app.get("/{name}", response_class=HTMLResponse)
-    @cache(expire=ttl, coder=PickleCoder)
     async def page(name: str) -> Any:
         return HTMLResponse(await origin.make())
 
+    _ = app.get("/{name}", response_class=HTMLResponse)(cache(expire=ttl, coder=PickleCoder)(page))
     return app
 
 

@@ -29,7 +29,8 @@ def hishel(url: str, origin: Origin, ttl: int) -> App:
         return HTMLResponse(await origin.make(), headers={"Cache-Control": f"max-age={ttl}"})
 
     storage = AsyncRedisStorage(redis.asyncio.from_url(url))
-    return ASGICacheMiddleware(Starlette(routes=[Route("/{name}", page)]), storage=storage)
+    app: App = ASGICacheMiddleware(Starlette(routes=[Route("/{name}", page)]), storage=storage)
+    return app
 
 
 def cashews(url: str, origin: Origin, ttl: int) -> App:
@@ -48,11 +49,10 @@ def _cashews(url: str, origin: Origin, way: Callable[[Any], Any]) -> App:
     cache: Any = Cache()
     cache.setup(url)
 
-    @way(cache)
     async def made(name: str) -> str:
         return await origin.make()
 
-    return _served(made)
+    return _served(way(cache)(made))
 
 
 def aiocache_cached(url: str, origin: Origin, ttl: int) -> App:
@@ -66,17 +66,17 @@ def aiocache_stampede(url: str, origin: Origin, ttl: int) -> App:
 def _aiocache(url: str, origin: Origin, way: Callable[..., Any]) -> App:
     at = urlsplit(url)
 
-    @way(
+    async def made(name: str) -> str:
+        return await origin.make()
+
+    cached = way(
         key_builder=lambda _, name: name,
         cache=aiocache.Cache.REDIS,
         serializer=JsonSerializer(),
         endpoint=at.hostname,
         port=at.port,
     )
-    async def made(name: str) -> str:
-        return await origin.make()
-
-    return _served(made)
+    return _served(cached(made))
 
 
 def cachefence(url: str, origin: Origin, ttl: int) -> App:

@@ -26,11 +26,10 @@ def flask_caching(url: str, origin: Origin, ttl: int) -> App:
     app = flask.Flask("shop")
     cache = Cache(app, config={"CACHE_TYPE": "RedisCache", "CACHE_REDIS_URL": url})
 
-    @app.get("/<name>")
-    @cache.cached(timeout=ttl)
     def page(name: str) -> str:
         return origin.make_in_thread()
 
+    app.add_url_rule("/<name>", view_func=cache.cached(timeout=ttl)(page))
     return app
 
 
