@@ -68,7 +68,7 @@ def _waiting(cold: Cold) -> str:
     """Commands, and what begins or ends a subscription; nothing where nobody waits for another process."""
     if cold.spread >= PROCESSES:
         return "-"
-    return f"{cold.commands:.3g}" + (f" + {cold.subscriptions:.3g}" if cold.subscriptions else "")
+    return f"{round(cold.commands, 1):g}" + (f" + {cold.subscriptions:.3g}" if cold.subscriptions else "")
 
 
 def _trouble(rows: dict[str, Contender], figures: Figures) -> Table:

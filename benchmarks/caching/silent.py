@@ -10,7 +10,8 @@ from benchmarks.caching.worker import Reply, Worker, at_once, working
 
 TAKES_S = 0.0
 UNDER_WAY = 8
-STEADY = 20
+STEADY = 50
+SLOW_S = 1
 
 
 class Silent(NamedTuple):
@@ -42,10 +43,12 @@ def silent(wanted: Mapping[str, tuple[Contender, str]], ttl: int, within: float)
             for worker in asked.values():
                 worker.tell("crowd", "/warm", UNDER_WAY, 0.0)
             first = _heard(asked, within)
-            for name, replies in first.items():
-                slowest = max(reply.took for reply in replies)
-                asked[name].tell("each", ["/warm"] * (1 if slowest > 1 else STEADY))
-            later = _heard({name: asked[name] for name in first}, within)
+            slow = {name: asked[name] for name, replies in first.items() if _slowest(replies) > SLOW_S}
+            # The quick ones each alone: a few ms would be the work of the others.
+            later = {name: asked[name].ask("each", ["/warm"] * STEADY) for name in first if name not in slow}
+            for worker in slow.values():
+                worker.tell("each", ["/warm"])
+            later |= _heard(slow, within)
             for name, replies in first.items():
                 found[name] = _silent(replies, later.get(name))
             return found
@@ -65,9 +68,13 @@ def _heard(asked: Mapping[str, Worker], within: float) -> dict[str, list[Reply]]
     return found
 
 
+def _slowest(replies: list[Reply]) -> float:
+    return max(reply.took for reply in replies)
+
+
 def _silent(first: list[Reply], later: list[Reply] | None) -> Silent:
     failed = sum(reply.status != 200 for reply in [*first, *(later or [])])
-    slowest = max(reply.took for reply in first)
+    slowest = _slowest(first)
     if later is None:
         return Silent(slowest, float("inf"), float("inf"), failed)
     took = sorted(reply.took for reply in later)
