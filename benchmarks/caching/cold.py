@@ -24,17 +24,21 @@ class Cold(NamedTuple):
 def cold(workers: list[Worker], url: str, takes: float) -> Cold:
     """By workers of one contender, whose connections are open already.
 
-    What a process sends that only waits: what all of them send, less what one alone does, by the number of the others.
+    What a process sends that only waits: what all of them send, less what one alone does that is asked as often, by the
+    number of the others.
     """
     for worker in workers:
         worker.ask("takes", takes)
         worker.ask("calls")
-    with Ear(url) as ear:
-        at_once(workers[:1], "crowd", "/cold-for-one", CROWD)
-        one = ear.heard()
+    at_once(workers[:1], "crowd", "/cold-for-one", CROWD)
     alone = len(workers[0].ask("calls"))
+    part = CROWD // len(workers)
     with Ear(url) as ear:
-        replies = at_once(workers, "crowd", "/cold-for-all", CROWD // len(workers))
+        at_once(workers[:1], "crowd", "/cold-for-a-part", part)
+        one = ear.heard()
+    workers[0].ask("calls")
+    with Ear(url) as ear:
+        replies = at_once(workers, "crowd", "/cold-for-all", part)
         every = ear.heard()
     spread = sum(len(worker.ask("calls")) for worker in workers)
     slowest = max(reply.took for each in replies for reply in each) / takes

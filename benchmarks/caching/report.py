@@ -73,7 +73,7 @@ def _waiting(cold: Cold) -> str:
 
 def _trouble(rows: dict[str, Contender], figures: Figures) -> Table:
     title = "Seconds to an answer: after the process was killed that makes it; while Redis accepts and says nothing"
-    headings = ["", "leader|killed", "silent:|first", "|later", "|failed"]
+    headings = ["", "leader|killed", "silent:|first", "then|p95", "|slowest", "|failed"]
     cells = []
     for name in rows:
         quiet, after = figures.silent[name], figures.killed[name]
@@ -83,7 +83,8 @@ def _trouble(rows: dict[str, Contender], figures: Figures) -> Table:
                 name,
                 _seconds(after, figures) if waited else "does not wait",
                 _seconds(quiet.first, figures),
-                _seconds(quiet.steady, figures),
+                _seconds(quiet.later, figures),
+                _seconds(quiet.slowest, figures),
                 f"{quiet.failed:g}",
             ]
         )
@@ -138,7 +139,7 @@ def targets(figures: Figures) -> list[Target]:
         Target(f"a tag of {TAGGED:,} dropped: under 2 ms", drop.took_ms < 2, f"{drop.took_ms:.2f}"),
         Target("killed leader: within 3 s", figures.killed[OURS] <= 3, _seconds(figures.killed[OURS], figures)),
         Target("silent Redis: one deadline at first, 0.2 s", quiet.first <= 0.2, f"{quiet.first:.2f}"),
-        Target("silent Redis: under 5 ms then", quiet.steady < 0.005, f"{quiet.steady * 1000:.1f}"),
+        Target("silent Redis: p95 under 5 ms then", quiet.later < 0.005, f"{quiet.later * 1000:.1f}"),
     ]
 
 
