@@ -398,9 +398,11 @@ class Lookup:
                 flight.ended.set_result(None)
 
     def _remember(self, mark: int, found: Found) -> None:
-        page = found.page
+        page, local = found.page, self.room.memory.local
         if page is None or page.body is None or found.stale or self._private or self.entry.is_keyed():
+            return
+        if not local.on:  # it would not take it, and what it is asked with costs more than the question
             return
         depends = self.room.pages.depends(found.question.name, page.tags)
         kept = msgspec.structs.replace(found, claim=None, busy_us=None)
-        _ = self.room.memory.local.keep(mark, self._key(found.question), kept, page.size, depends)
+        _ = local.keep(mark, self._key(found.question), kept, page.size, depends)
