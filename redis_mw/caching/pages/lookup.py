@@ -25,9 +25,10 @@ from redis_mw.caching.pages.made import OF_A_COPY, Hidden, hidden
 from redis_mw.caching.pages.page import Page
 from redis_mw.caching.pages.served import Served, answer_of, needs_body, served
 from redis_mw.caching.room import Room
-from redis_mw.caching.rules.directives import request_directives
+from redis_mw.caching.rules.directives import Directives, request_directives
 from redis_mw.caching.rules.freshness import is_early
 from redis_mw.caching.rules.reuse import (
+    FOR_THE_ORIGIN,
     Forwarded,
     Fresh,
     Miss,
@@ -59,6 +60,13 @@ def begin(room: Room, entry: Entry, request: Request, native: Any, fill: Fill) -
         return None
     name = entry.name(request, native, fill)
     return None if name is None else Lookup(room, entry, request, name, entry.tags(request, fill))
+
+
+def is_for_others(request: Request, asked: Directives) -> bool:
+    """Whether the answer to a request may be kept, as far as that depends on the request, so that it may lead."""
+    if request.method != "GET" or "no-store" in asked or "only-if-cached" in asked:
+        return False
+    return all(request.headers.get(name) is None for name in (*FOR_THE_ORIGIN, "upgrade"))
 
 
 def is_among(host: str, hosts: frozenset[str]) -> bool:
@@ -105,6 +113,7 @@ class Lookup:
         headers = request.headers
         self._private = headers.get("authorization") is not None and not entry.terms.public
         asked = request_directives(headers)
+        self._leads = is_for_others(request, asked)
         self._anyhow = room.honour_client and any(name in asked for name in ("no-cache", "max-age", "min-fresh"))
         names = room.memory.vary.get(name)
         names = entry.vary if names is None else together(names, entry.vary)
@@ -114,7 +123,7 @@ class Lookup:
             variant(headers, names),
             with_body=request.method == "GET"
             and not any(headers.get(each) is not None for each in OF_A_COPY - {"range"}),
-            misses=request.method == "GET",
+            misses=self._leads,
             anyhow=self._anyhow,
             tags=tags,
         )
@@ -137,9 +146,9 @@ class Lookup:
     def _decides(self, found: Found) -> bool:
         """Whether the answer is what was found before now; if not, nothing is decided."""
         self._decide(found)
-        if self.state == "answered":
+        if self.state == "answered" and not self.refused:
             return True
-        self.state, self.fetch = "new", None
+        self.state, self.fetch, self.refused = "new", None, False
         return False
 
     def ask(self) -> Flow[None]:
@@ -151,7 +160,8 @@ class Lookup:
         """Ask anew what was asked before something else was waited for, unless it runs already with a lease."""
         if self.fetch is None or self.fetch.claim is None:
             yield from self.settle()
-            self.state, self.answer, self.fetch, self.follows, self.refreshes = "new", None, None, None, False
+            self.state, self.answer, self.fetch, self.follows = "new", None, None, None
+            self.refused = self.refreshes = False
             yield from self._ask()
 
     def wait(self) -> Flow[None]:
@@ -250,7 +260,7 @@ class Lookup:
         claim, self._spare, self.refreshes = self._spare, None, False
         request = msgspec.structs.replace(self.request, method="GET")
         refreshing = Lookup(self.room, self.entry, request, self._question.name, self.tags)
-        refreshing.is_refresh = True
+        refreshing.is_refresh = refreshing._leads = True
         refreshing._question = self._found.question
         refreshing._run(msgspec.structs.replace(self._found, claim=claim), "stale")
         return refreshing
@@ -292,11 +302,15 @@ class Lookup:
     def _hear(self, found: Found, *, waited: bool = False) -> Flow[None]:
         self._decide(found, waited=waited)
         while self.state == "new":  # its body is needed
+            self._spare = found.claim  # which is to be given back if this is interrupted
             question = msgspec.structs.replace(found.question, with_body=True)
             again = yield from flows.look(self.room, question, self.request.headers, leads=False)
             found = msgspec.structs.replace(again, claim=found.claim, busy_us=found.busy_us, useless=found.useless)
-            self._question = found.question
+            self._question, self._spare = found.question, None
             self._decide(found, waited=waited)
+        if self.state == "runs" and self._spare is not None:  # nobody shall wait for what is not kept
+            spare, self._spare = self._spare, None
+            yield from give_up(self.room, spare)
 
     def _decide(self, found: Found, *, waited: bool = False) -> None:
         """What becomes of the request; it stays new where the body of the page is needed first."""
@@ -314,7 +328,7 @@ class Lookup:
             case Fresh() | Stale() if page is not None:
                 self._serve(found, page, now_us, is_stale=isinstance(outcome, Stale))
             case Unavailable():
-                self.state, self.refused = "answered", True
+                self.state, self.refused, self._spare = "answered", True, found.claim
             case Pass(why):
                 self._run(found, why)
             case Validate() | Miss():
@@ -354,8 +368,7 @@ class Lookup:
         yield
 
     def _run(self, found: Found, why: Forwarded) -> None:
-        if self.request.method != "GET" and found.claim is not None:
-            # Only the answer to a GET is kept.
+        if found.claim is not None and not self._leads:
             self._spare, found = found.claim, msgspec.structs.replace(found, claim=None)
         self.state = "runs"
         self.fetch = Fetch(self.room, self.entry, self.request, found, self.tags, why)
