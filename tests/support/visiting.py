@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
+import redis
 from colours import FOR_EVER, Colour, Loop, Threads
 
 from redis_mw import AsyncRedisMW, Cached
@@ -89,6 +90,7 @@ class Process:
         self.origin = origin
         self.threads = ThreadPoolExecutor(128)
         self.refreshes: list[Future[Any]] = []
+        self.redis: Any = redis.Redis.from_url(colour.mw.settings.url_of("cache"))
 
     @property
     def room(self) -> Room:
@@ -99,11 +101,32 @@ class Process:
         _ = wait(self.refreshes, FOR_EVER)
         self.threads.shutdown()
         self.colour.close()
+        self.redis.close()
 
     def run(self, flow: Any) -> Any:
         reply = self.colour.run(flow)
         self.attend()
         return reply
+
+    def name(self, *args: Any, **kwargs: Any) -> str:
+        """What the page of such a request is called."""
+        return self.lookup(*args, **kwargs)._question.name
+
+    def held(self, *args: Any, **kwargs: Any) -> list[str]:
+        """The leases on a URL, and those that this process goes on renewing."""
+        fields = self.redis.hkeys(self.room.pages.key(self.name(*args, **kwargs)))
+        stored = [each.decode() for each in fields if each.startswith(b"l:")]
+        return stored + ["renewed"] * len(self.room.memory.page_leases)
+
+    def age(self, *args: Any, seconds: int = 2, **kwargs: Any) -> None:
+        """Have what is stored of a URL be older by so many seconds."""
+        at = self.room.pages.key(self.name(*args, **kwargs))
+        for field, meta in self.redis.hgetall(at).items():
+            if field.startswith(b"m:"):
+                for start in (5, 21, 29, 37):
+                    us = int.from_bytes(meta[start : start + 8], "big") - seconds * 1_000_000
+                    meta = meta[:start] + us.to_bytes(8, "big") + meta[start + 8 :]
+                self.redis.hset(at, field, meta)
 
     def attend(self) -> None:
         """Have leases renewed and purges sent, as integrations do."""
@@ -190,21 +213,20 @@ class Process:
             return Got(fetch.instead.status, Fields(fetch.instead.fields), fetch.instead.body, True)
         return Got(made.status, Fields((*made.headers, *fetch.fields())), made.body, True)
 
+    def refreshed(self) -> None:
+        """Until what is made anew in the background is."""
+        done, pending = wait(self.refreshes, FOR_EVER)
+        assert not pending
+        self.refreshes.clear()
+        for each in done:
+            _ = each.exception()
+
     def purge(self, path: str = "/", query: str = "") -> bool:
         urls = urls_to_purge(f"http://example.com{path}" + (f"?{query}" if query else ""))
         return bool(self.run(purge(self.room, urls)))
 
     def drop_tag(self, *tags: str, soft: bool = False) -> None:
         self.colour.do(self.colour.mw.cache.drop_tag, *tags, soft=soft)
-
-
-def refreshed(process: Process) -> None:
-    """Until what is made anew in the background is."""
-    done, pending = wait(process.refreshes, FOR_EVER)
-    assert not pending
-    process.refreshes.clear()
-    for each in done:
-        _ = each.exception()
 
 
 Make = Callable[..., Process]

@@ -70,6 +70,8 @@ class Fetch:
         self._stored = False
         self._more_tags: list[str] = []
         self.collapsed = False
+        self.anonymous = False
+        """Whether nobody has sent the request: what somebody asked when he had it made anew is not asked of it."""
 
     def tag(self, *tags: str) -> None:
         """Hang the answer on more tags; ValueError where there are too many."""
@@ -284,6 +286,8 @@ class Fetch:
 
     def _asked(self) -> Request:
         """The request as the application saw it."""
+        if self.anonymous:
+            return msgspec.structs.replace(self._request, headers=Fields())
         pairs = (
             (name, value)
             for name in ("authorization", "cache-control", "pragma", "upgrade")

@@ -21,7 +21,7 @@ from redis_mw.caching.pages.entry import Entry
 from redis_mw.caching.pages.fetch import Fetch
 from redis_mw.caching.pages.keep import give_up
 from redis_mw.caching.pages.look import Found
-from redis_mw.caching.pages.made import OF_A_COPY, Hidden, hidden
+from redis_mw.caching.pages.made import OF_A_COPY, OF_SOMEBODY, Hidden, hidden
 from redis_mw.caching.pages.page import Page
 from redis_mw.caching.pages.served import Served, answer_of, needs_body, served
 from redis_mw.caching.room import Room
@@ -276,7 +276,8 @@ class Lookup:
                 return
             self._flight = flight
         mark = memory.local.mark()
-        question = msgspec.structs.replace(self._question, haste=self._haste)
+        haste = self._haste if self._can_refresh(self._question) else None
+        question = msgspec.structs.replace(self._question, haste=haste)
         try:
             found = yield from flows.look(self.room, question, self.request.headers, leads=True)
         except BaseException:
@@ -325,6 +326,8 @@ class Lookup:
             missing=missing,
         )
         match outcome:
+            case Stale() if found.claim is not None and self._leads and not self._can_refresh(found.question):
+                self._run(found, "stale")
             case Fresh() | Stale() if page is not None:
                 self._serve(found, page, now_us, is_stale=isinstance(outcome, Stale))
             case Unavailable():
@@ -346,8 +349,15 @@ class Lookup:
         key = found.question.name if self.room.debug else None
         ttl = page.freshness.seconds_left(now_us)
         self.answer = served(page, answer, CacheStatus(hit=True, ttl=ttl, collapsed=self._collapsed, key=key))
-        self.state, self.refreshes, self._spare = "answered", found.claim is not None, found.claim
+        self.state, self._spare = "answered", found.claim
+        # Not where the lease is only there because the client might not have been content with what is fresh.
+        wanted = is_stale or not self._anyhow
+        self.refreshes = wanted and found.claim is not None and self._can_refresh(found.question)
         self.room.tell("cache.stale" if is_stale else "cache.hit", found.question.name)
+
+    def _can_refresh(self, question: Question) -> bool:
+        """Whether a request of nobody's makes the page that this one is for."""
+        return self.entry.is_anybodys() and OF_SOMEBODY.isdisjoint(question.names)
 
     def _miss(self, found: Found, outcome: Validate | Miss, *, waited: bool) -> None:
         if found.claim is None and found.busy_us is not None and not found.useless and not self._private:
@@ -373,6 +383,7 @@ class Lookup:
         self.state = "runs"
         self.fetch = Fetch(self.room, self.entry, self.request, found, self.tags, why)
         self.fetch.skipped = self.shows is True
+        self.fetch.anonymous = self.is_refresh
         self.fetch.collapsed = self._collapsed
         if self._flight is not None:
             self.room.memory.flights.begin(self._flight)

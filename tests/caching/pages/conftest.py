@@ -49,8 +49,3 @@ def make(
 def process(make: Callable[..., Process]) -> Process:
     return make()
 
-
-def leases(kept: Any, process: Process, path: str = "/") -> list[bytes]:
-    """The leases on a URL, as fields of its hash."""
-    at = process.room.pages.key(process.lookup(path)._question.name)
-    return [field for field in kept.hkeys(at) if field.startswith(b"l:")]

@@ -4,18 +4,11 @@ from typing import Any
 
 import pytest
 from stepping import Stepped
-from visiting import Made, Origin, Process, refreshed
+from visiting import Made, Process
 
 from redis_mw import Cached
 
 STALE = Cached(1, stale=60, stale_if_error=60, jitter=0)
-
-
-def held(process: Process, kept: Any, path: str = "/", **kwargs: Any) -> list[str]:
-    """The leases on a URL, those that this process goes on renewing too."""
-    name = process.lookup(path, **kwargs)._question.name
-    stored = [each.decode() for each in kept.hkeys(process.room.pages.key(name)) if each.startswith(b"l:")]
-    return stored + ["renewed"] * len(process.room.memory.page_leases)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +28,10 @@ def test_a_request_that_makes_nothing_for_others_leaves_no_lease(
     if what != "nothing":
         assert process.get(policy=STALE if what == "stale" else Cached(60)).ran
     if what == "stale":
-        age(process, kept)
+        process.age()
     process.get(headers=headers, policy=STALE)
-    refreshed(process)
-    assert held(process, kept) == []
+    process.refreshed()
+    assert process.held() == []
     assert process.get(policy=STALE).status == 200
 
 
@@ -62,17 +55,6 @@ def test_what_only_the_application_can_judge_gets_there(process: Process, kept: 
     assert process.origin.seen[0].get("if-match") == '"a"' and process.origin.seen[0].get("if-unmodified-since") == "x"
 
 
-def age(process: Process, kept: Any, path: str = "/", seconds: int = 2, **kwargs: Any) -> None:
-    """Have what is stored of a URL be older by so many seconds."""
-    at = process.room.pages.key(process.lookup(path, **kwargs)._question.name)
-    for field, meta in kept.hgetall(at).items():
-        if field.startswith(b"m:"):
-            times = [int.from_bytes(meta[start : start + 8], "big") for start in (5, 21, 29, 37)]
-            for start, us in zip((5, 21, 29, 37), times, strict=True):
-                meta = meta[:start] + (us - seconds * 1_000_000).to_bytes(8, "big") + meta[start + 8 :]
-            kept.hset(at, field, meta)
-
-
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 @pytest.mark.parametrize("headers", [(), (("If-None-Match", '"other"'),), (("Range", "bytes=0-0"),)])
 @pytest.mark.parametrize("what", ["nothing", "stale", "varies"])
@@ -87,7 +69,7 @@ def test_a_request_that_is_cut_anywhere_before_it_runs_leaves_no_lease(
         assert process.get(headers=(("Accept-Language", "en"),), policy=STALE).ran
         if what == "varies":
             assert process.get(headers=(("Accept-Language", "de"),), policy=STALE).ran
-        age(process, kept)
+        process.age()
     for point in range(4):
         process.room.memory.vary.note(process.lookup()._question.name, ())
         lookup = process.lookup(headers=asked, policy=STALE, method=method)
@@ -100,7 +82,7 @@ def test_a_request_that_is_cut_anywhere_before_it_runs_leaves_no_lease(
             break
         flow.cut(sent=sent)
         process.run(lookup.settle())
-        assert held(process, kept) == [], point
+        assert process.held() == [], point
         assert not process.room.memory.flights._latest
     else:
         raise AssertionError("it never ends")
