@@ -93,6 +93,9 @@ class Fetch:
     def judge(self, status: int, headers: Iterable[tuple[str, str]], *, accessed: bool, csrf: bool) -> None:
         """The head of the answer is known, as the application made it."""
         self._status, self._headers = status, Fields(tuple(headers))
+        if self.rescued:
+            return
+        self.instead = None
         if not self.leads:
             return
         now_us = self._now_us()

@@ -209,6 +209,20 @@ async def test_a_page_is_never_kept_for_what_its_path_looks_like(serve: Serve, p
             assert "cache-status" not in (await site.get(path)).headers
 
 
+async def test_the_body_of_a_get_is_no_part_of_a_page(serve: Serve) -> None:
+    async def view(request: Any) -> Response:
+        return PlainTextResponse(f"echo {(await request.body()).decode()}")
+
+    async def chunks() -> Any:
+        yield b"evil"
+
+    async with serve(view) as site:
+        for content in (b"evil", chunks()):
+            answer = await site.http.request("GET", "/page", content=content)
+            assert answer.text == "echo evil" and "cache-status" not in answer.headers
+        assert (await site.get(content_length="0")).text == "echo " and status_of(await site.get()) == "hit"
+
+
 async def test_what_a_client_asks_for_itself_changes_nothing_for_others(serve: Serve) -> None:
     async with serve("hello") as site:
         _ = await site.get()
