@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings as django_settings
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
@@ -36,7 +34,7 @@ from redis_mw_django.keeping import completed, give, give_due, saves_errors
 from redis_mw_django.recording import judge, recorded, replaced
 from redis_mw_django.refusals import aanswered, answered, arefusal, refusal, replayed
 from redis_mw_django.routes import marks_for
-from redis_mw_django.sessions import SessionStore, session_of
+from redis_mw_django.sessions import SessionStore, engine_is_ours, session_of
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
@@ -55,8 +53,7 @@ class RedisMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        engine = import_module(django_settings.SESSION_ENGINE)
-        self._ours = issubclass(engine.SessionStore, SessionStore)
+        self._ours = engine_is_ours()
         layer = application().layer
         if self._ours and layer.room is None:
             raise ImproperlyConfigured("SESSION_ENGINE is redis_mw_django.sessions, but REDIS_MW turns sessions off")
