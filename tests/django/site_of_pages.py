@@ -389,6 +389,8 @@ urlpatterns = [
     path("inside/<int:shop>/", include(([
         path("<slug:name>/", keep(lambda request, shop, name: told(request, shop=shop, name=name)), name="one"),
     ], "inside"), namespace="inside")),
+    path("hidden/", hidden),
+    path("ahidden/", ahidden),
     path("OnClass/", OnClass.as_view()),
     path("OnDispatch/", OnDispatch.as_view()),
     path("OnMethod/", OnMethod.as_view()),
@@ -398,7 +400,7 @@ urlpatterns = [
     *[
         path(f"{view.__name__}/", view)
         for view in (
-            above, below, hidden, ahidden, bare, visitor, limited_page, form, setting, in_language, in_some_language,
+            above, below, bare, visitor, limited_page, form, setting, in_language, in_some_language,
             keyed, absent, grouped, skipped, flavoured, large, compressible, tagged, revalidated, never, private,
             by_its_own_word, twice, said, failing, streamed, astreamed, file, late_session, edit, edit_with_session,
             edit_once, start,
