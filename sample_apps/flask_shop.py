@@ -17,11 +17,23 @@ def create_app() -> Flask:
 
     @app.get("/")
     def front() -> ResponseReturnValue:
-        return reply(pages.front(shop(), session))
+        return reply(pages.front(shop()))
 
     @app.get("/products/<int:id>")
     def product(id: int) -> ResponseReturnValue:
-        return reply(pages.product(shop(), session, id))
+        return reply(pages.product(shop(), id))
+
+    @app.get("/products/<int:id>/edit")
+    def editing(id: int) -> ResponseReturnValue:
+        return reply(pages.editing(shop(), session, id))
+
+    @app.post("/products/<int:id>/edit")
+    def edit(id: int) -> ResponseReturnValue:
+        return reply(pages.edit(shop(), session, request.form, id))
+
+    @app.get("/me")
+    def me() -> ResponseReturnValue:
+        return reply(pages.me(shop(), session))
 
     @app.get("/cart")
     def basket() -> ResponseReturnValue:

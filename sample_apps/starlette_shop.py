@@ -22,8 +22,11 @@ Page = Callable[..., Answer]
 def create_app() -> Starlette:
     """The application; its shop is in ``app.state.shop``."""
     routes = [
-        Route("/", showing(pages.front)),
-        Route("/products/{id:int}", showing(pages.product)),
+        Route("/", sharing(pages.front)),
+        Route("/products/{id:int}", sharing(pages.product)),
+        Route("/products/{id:int}/edit", showing(pages.editing), methods=["GET"]),
+        Route("/products/{id:int}/edit", posting(pages.edit), methods=["POST"]),
+        Route("/me", showing(pages.me)),
         Route("/cart", showing(pages.basket)),
         Route("/cart/items", posting(pages.change_cart), methods=["POST"]),
         Route("/cart/delivery", posting(pages.quote), methods=["POST"]),
@@ -43,6 +46,16 @@ def create_app() -> Starlette:
     return app
 
 
+def sharing(page: Page) -> Callable[[Request], Awaitable[Response]]:
+    """A page that is the same for everybody: nobody's session is looked at, so it may be kept."""
+
+    async def share(request: Request) -> Response:
+        answer = await run_in_threadpool(page, request.app.state.shop, **request.path_params)
+        return response(request, answer)
+
+    return share
+
+
 def showing(page: Page) -> Callable[[Request], Awaitable[Response]]:
     """A page that is only looked at."""
 
@@ -57,7 +70,9 @@ def posting(page: Page) -> Callable[[Request], Awaitable[Response]]:
 
     async def post(request: Request) -> Response:
         form = await form_of(request)
-        return await reply(request, pages.forged) if form is None else await reply(request, page, form)
+        if form is None:
+            return await reply(request, pages.forged)
+        return await reply(request, page, form, **request.path_params)
 
     return post
 
@@ -117,5 +132,9 @@ async def reply(request: Request, page: Page, *arguments: Any, **parameters: Any
     """What a page answers. The shop's own work blocks, so it is done in a thread."""
     shop, session = request.app.state.shop, request.session
     answer = await run_in_threadpool(page, shop, session, *arguments, **parameters)
+    return response(request, answer)
+
+
+def response(request: Request, answer: Answer) -> Response:
     status, headers, body = message(answer, request.headers.get("accept"))
     return Response(body, status, headers)

@@ -4,6 +4,7 @@ An HTTP response's start waits for the first part of its body; a WebSocket's acc
 carry what is told of the request's limits.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
@@ -13,11 +14,15 @@ from starlette.types import Message, Send
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.http.cookies import SetCookie
 from redis_mw.idempotency.response import Recorder
+from redis_mw.layer import exchange as layers
 from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw_starlette.keeper import Keeper
 
 Header: TypeAlias = tuple[bytes, bytes]
+
+LARGE = 65536
+"""Bytes of a body from which on it takes too long to compress on the loop."""
 
 
 class _Answer:
@@ -87,7 +92,15 @@ class Response(_Answer):
         if recorder.is_over or not message.get("more_body", False):
             self._recorder, exchange = None, self._exchange
             exchange.accessed = self.keeper is not None and self.keeper.session.accessed
-            await self._driver.run(self._layer.closing.complete(exchange, recorder.body))
+            body = recorder.body
+            if body is not None:
+                await self._pack(body)
+            await self._driver.run(self._layer.closing.complete(exchange, body))
+
+    async def _pack(self, body: bytes) -> None:
+        """A large body is made ready beside the loop, which others need."""
+        if len(body) >= LARGE:
+            await asyncio.to_thread(self._layer.closing.pack, self._exchange, body)
 
     async def finish(self) -> None:
         """The application has returned; what it left behind is sent, or why it could not be is raised."""
@@ -108,6 +121,7 @@ class Response(_Answer):
         if closing.records(exchange):
             if first["type"] == "http.response.body" and not first.get("more_body", False):
                 whole = bytes(first.get("body", b""))
+                await self._pack(whole)
             else:
                 self._recorder = closing.recorder(exchange)
         if keeper is not None:
@@ -122,7 +136,7 @@ class Response(_Answer):
             await self._driver.run(closing.close(exchange, whole))
         instead = closing.instead(exchange)
         if instead is not None:
-            start = {"type": "http.response.start", "status": instead.status, "headers": lines(instead.headers)}
+            start = _start_of(instead)
         fields = self._layer.fields(exchange)
         if vary or cookie is not None or fields:
             start["headers"] = completed(start.get("headers", ()), cookie, vary=vary, fields=fields)
@@ -204,6 +218,10 @@ def completed(
     if vary and not any(name.lower() == b"vary" and _names_cookie(value) for name, value in found):
         found.append((b"vary", b"Cookie"))
     return found
+
+
+def _start_of(response: layers.Response) -> Message:
+    return {"type": "http.response.start", "status": response.status, "headers": lines(response.headers)}
 
 
 def lines(fields: Iterable[tuple[str, str]]) -> list[Header]:

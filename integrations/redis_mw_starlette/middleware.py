@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from inspect import isawaitable
 from typing import Any
 
@@ -157,6 +158,10 @@ class RedisMiddleware:
         exchange = self._layer.begin(request, *cookies, marks=marks, route=route, parameters=parameters)
         if exchange.asks:
             exchange.native = connection_of(scope, receive, send)
+        if request.method not in SAFE:
+            exchange.views = partial(self._routes.of_path, scope, request)
+        if not is_http:
+            exchange.pages, exchange.ruled = (), exchange.ruled._replace(cache=None)
         if not is_http and self._comes_from_elsewhere(exchange, any(cookies)):
             await refuse(_forbidden(request.headers.get("accept")), scope, receive, send)
             return
@@ -270,7 +275,7 @@ class RedisMiddleware:
         """Answer for what was refused, or answered before; raise what nobody can answer for."""
         # What the session could not do comes first, whatever the application made of it on its way here.
         cause = answer.failure or error
-        if answer.keeper is not None and not isinstance(cause, Replayed):
+        if answer.keeper is not None:
             _ = await answer.keeper.abandon()
         if isinstance(cause, Replayed) and not answer.started:
             await replay(cause.response, answer.send)

@@ -13,6 +13,7 @@ from functools import partial
 from re import Pattern
 from typing import Any, NamedTuple, TypeAlias
 
+from msgspec import structs
 from starlette.routing import Host, Mount, WebSocketRoute
 from starlette.types import Scope
 
@@ -107,6 +108,10 @@ class Routes:
             if len(self._found) < MOST_METHODS:
                 self._found[known] = found
         return found._replace(parameters=texts) if texts and (self._needed or _ask(found.marks)) else found
+
+    def of_path(self, scope: Scope, request: Request, path: str) -> tuple[Placed, ...]:
+        """The marks of the view that would answer a GET for a path, where another one is answered."""
+        return self.find(scope, structs.replace(request, method="GET", path=path)).marks
 
 
 def _ask(marks: tuple[Placed, ...]) -> bool:

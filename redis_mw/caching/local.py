@@ -33,8 +33,9 @@ class Local(Generic[T]):
     """What this process holds of what is in Redis, bounded in bytes, aged, right by invalidation. Thread-safe.
 
     ``get`` gives nothing that was read before a change of which this has been told, nothing older than ``age_s``, and
-    nothing at all unless somebody listens (``on``): one listener, which tells it by ``begin``, ``changed`` and ``end``.
-    With ``most_bytes`` 0 nothing is held. It belongs to one process: a forked child must not read its parent's.
+    nothing at all unless somebody listens (``on``) and tells it by ``begin``, ``changed`` and ``end``. More than one
+    may, if each hears everything: it is on if the last word of that kind was ``begin``. With ``most_bytes`` 0 nothing
+    is held. It belongs to one process: a forked child must not read its parent's.
     """
 
     def __init__(self, most_bytes: int, age_s: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -10,7 +10,7 @@ from redis_mw.caching.flights import Flights
 from redis_mw.caching.leases import Leases
 from redis_mw.caching.local import Local
 from redis_mw.caching.pages import commands as pages
-from redis_mw.caching.pages.known import Known
+from redis_mw.caching.pages.known import Useless, Varying
 from redis_mw.caching.pending import Pending
 from redis_mw.caching.tags import SEED
 from redis_mw.caching.values.commands import Commands
@@ -18,6 +18,9 @@ from redis_mw.caching.values.entry import LARGEST
 from redis_mw.events import EventName, Events
 from redis_mw.processes import Ids, PerProcess
 from redis_mw.settings import Cache, Settings, microseconds, seconds
+
+USELESS_US = 10_000_000
+"""For so long nobody waits for a response that could not be stored (hit-for-miss)."""
 
 
 class Memory:
@@ -29,7 +32,8 @@ class Memory:
         self.page_leases = Leases(pages.leases)
         self.flights: Flights[Future[None]] = Flights(Future, wait_s, cache.origin_cap)
         """Of pages; those of values belong to whoever makes them."""
-        self.vary = Known()
+        self.vary = Varying()
+        self.useless = Useless(USELESS_US / 1e6)
         self.local: Local[Any] = Local(cache.l1_bytes, seconds(cache.l1_age))
         """The pages that need no round trip."""
         self._ids = Ids()
@@ -60,6 +64,8 @@ class Room:
         self.chunks = cache.chunks
         self.pages = pages.Commands(settings.prefix, microseconds(settings.patience), self.commands.tags)
         self.max_body = cache.max_body
+        self.keeps_pages = cache.l1_bytes > 0
+        """Whether a process keeps pages in its own memory."""
         self.variants = cache.variants
         self.honour_client = cache.honour_client_no_cache
         self.store_set_cookie = cache.store_set_cookie

@@ -23,7 +23,7 @@ def attend(driver: Driver, rooms: Rooms, exchange: Exchange) -> None:
     if exchange.attempt is not None and rooms.idempotency is not None and rooms.idempotency.memory.leases:
         driver.tend("idempotency.leases", rooms.idempotency.renewing)
     if exchange.lookup is not None and rooms.caching is not None:
-        attend_cache(driver, rooms.caching)
+        attend_pages(driver, rooms.caching)
     for turn in exchange.turns:
         if turn.hold is not None:
             attend_lock(driver, turn.room, turn.hold)
@@ -46,6 +46,14 @@ def attend_lock(driver: Driver, room: locks.Room, hold: Hold) -> None:
     pace = None if hold.degraded or hold.released else memory.held.add(hold)
     if pace is not None:
         driver.tend(("locks", pace), partial(room.renewing, pace))
+
+
+def attend_pages(driver: Driver, room: caching.Room) -> None:
+    """Do as ``attend_cache``, and hear what is no longer true of the pages that this process keeps in its memory."""
+    attend_cache(driver, room)
+    if room.keeps_pages:
+        # Each time: on a new loop it is this that ends the memory which the old one's listener has left.
+        driver.watch("cache", room.pages.prefixes, room.memory.local)
 
 
 def attend_cache(driver: Driver, room: caching.Room) -> None:

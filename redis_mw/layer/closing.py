@@ -34,7 +34,7 @@ class Closing:
         """
         if exchange.attempt is not None or exchange.lookup is not None:
             return True
-        return exchange.request.method not in SAFE and self._entries.cache_something
+        return exchange.request.method not in SAFE and self._room is not None
 
     def judge(self, exchange: Exchange) -> None:
         """The head of the response is known, and nothing of it is sent."""
@@ -56,6 +56,12 @@ class Closing:
         if fetch is not None and fetch.records and self._room is not None:
             most = max(most, self._room.largest_body)
         return Recorder(most, exchange.headers)
+
+    def pack(self, exchange: Exchange, body: bytes) -> None:
+        """Make ready what will be stored of a large body; on a thread of its own, before ``close`` or ``complete``."""
+        fetch = self._fetch(exchange)
+        if fetch is not None:
+            fetch.pack(body)
 
     def closes(self, exchange: Exchange) -> bool:
         """Whether ``close`` has anything to do although the body is not recorded, or not known yet."""
@@ -95,7 +101,7 @@ class Closing:
             _ = yield from together(*completing)
 
     def instead(self, exchange: Exchange) -> Response | None:
-        """What the client gets in the place of the application's response, once that was judged, closed or completed."""
+        """What the client gets in the application's place, once the response was judged, closed or completed."""
         fetch = self._fetch(exchange)
         return of_page(fetch.instead).response if fetch is not None and fetch.instead is not None else None
 
@@ -123,14 +129,14 @@ class Closing:
     def _wrong_now(self, exchange: Exchange) -> list[Flow[Any]]:
         """The flows that forget what the request has made wrong (RFC 9111 section 4.4, RFC 9875 section 3)."""
         room, request = self._room, exchange.request
-        if room is None or exchange.stopped or request.method in SAFE or not self._entries.cache_something:
+        if room is None or exchange.stopped or request.method in SAFE:
             return []
         headers = Fields(exchange.headers)
         own = url_of(request)
         urls = [
             Url(own.scheme, host, request.root + target.path, target.query)
             for target in invalidated(request, exchange.status, headers, root=request.root)
-            if self._entries.caches(target.path)
+            if self._entries.caches(target.path, exchange.views(target.path))
             for host in (own.host, ANY_HOST)
         ]
         flows: list[Flow[Any]] = [purge(room, urls)] if urls else []

@@ -1,5 +1,6 @@
 """Which policies hold for a request: those of the rules, in one table, and those of views, by their marks."""
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
 from redis_mw.caching.pages.entry import Entry as Page
@@ -7,7 +8,7 @@ from redis_mw.idempotency.entry import Entry as Claimed
 from redis_mw.layer.rooms import Rooms
 from redis_mw.limits.entry import Entry as Limited
 from redis_mw.locks.entry import Entry as Locked
-from redis_mw.policy.marks import Mark, Placed, caches
+from redis_mw.policy.marks import Mark, Placed
 from redis_mw.policy.table import Policies, Table
 from redis_mw.policy.templates import OF_SESSION
 from redis_mw.settings import Cached, Idempotent, Limit, Lock, Policy, Settings
@@ -31,14 +32,12 @@ class Entries:
         """What the rules say of a request."""
         return self._table.policies(method, path)
 
-    def caches(self, path: str) -> bool:
-        """Whether responses to a GET for this path may be kept."""
-        return bool(caches) or (self._table.caches and self.of_rules("GET", path).cache is not None)
-
-    @property
-    def cache_something(self) -> bool:
-        """Whether any are."""
-        return self._rooms.caching is not None and (bool(caches) or self._table.caches)
+    def caches(self, path: str, marks: Iterable[Placed]) -> bool:
+        """Whether responses to a GET for this path may be kept, which a view with these marks would answer."""
+        if self._rooms.caching is None:
+            return False
+        by_rule = self._table.caches and self.of_rules("GET", path).cache is not None
+        return by_rule or any(isinstance(placed.mark.policy, Cached) for placed in marks)
 
     def of_mark(self, placed: Placed, route: str) -> Entry | None:
         """What a mark asks for, None where its feature is turned off.

@@ -32,9 +32,17 @@ from redis_mw.limits.tally import Tally
 from redis_mw.locks.entry import Entry as Locked
 from redis_mw.locks.hold import Hold
 from redis_mw.locks.turn import Turn
-from redis_mw.policy.marks import Mark
+from redis_mw.policy.marks import Mark, Placed
 from redis_mw.policy.table import Policies, SessionPolicy
 from redis_mw.sessions.visit import Visit
+
+Views: TypeAlias = Callable[[str], Iterable[Placed]]
+
+
+def no_views(path: str) -> Iterable[Placed]:
+    """Where nobody knows."""
+    return ()
+
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -68,7 +76,8 @@ class Exchange(msgspec.Struct):
     not say them let the request fail. ``started`` says that the client has seen the head of the application's response.
     ``accessed`` and ``csrf`` say that what it answers may be for this visitor only: its session was looked at, a token
     was issued. ``after`` is clean-up that the response need not wait for. ``refreshing``: nobody has sent it and nobody
-    waits for the response, which is to be kept.
+    waits for the response, which is to be kept. ``views`` tells the marks of the view that would answer a GET for a
+    path.
     """
 
     request: Request
@@ -99,6 +108,7 @@ class Exchange(msgspec.Struct):
     csrf: bool = False
     forgotten: bool = False
     refreshing: bool = False
+    views: Views = no_views
     after: Callable[[], Flow[Any]] | None = None
 
     @property

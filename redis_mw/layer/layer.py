@@ -186,7 +186,7 @@ class Layer:
         the settings that name users, need the session first: one trip more.
         """
         if exchange.asks:
-            answer = yield from self._asked(exchange)
+            answer = yield from self._turned(exchange, self._opening.ask(exchange))
             if answer is not None:
                 return answer
         return (yield from self._opened(exchange, eager=eager))
@@ -218,14 +218,15 @@ class Layer:
         if lookup is None or not lookup.refreshes:
             return None
         visit = Visit(self.room, None) if self.room is not None else None
+        refreshing = lookup.refresh()
         return Exchange(
-            lookup.request,
+            refreshing.request,
             exchange.policy,
             visit,
             native=exchange.native,
             route=exchange.route,
             parameters=exchange.parameters,
-            lookup=lookup.refresh(),
+            lookup=refreshing,
             refreshing=True,
         )
 
@@ -244,10 +245,7 @@ class Layer:
         if exchange.turned is not None or exchange.refreshing:
             return exchange.turned
         self.routed(exchange, placed, exchange.route, exchange.parameters)
-        return (yield from self._asked(exchange, late=not unseen))
-
-    def _asked(self, exchange: Exchange, *, late: bool = False) -> Flow[Respond | Replay | None]:
-        return (yield from self._turned(exchange, self._opening.ask(exchange, late=late)))
+        return (yield from self._turned(exchange, self._opening.ask(exchange, late=not unseen, begun=True)))
 
     def _turned(self, exchange: Exchange, asking: Flow[Answer | None]) -> Flow[Respond | Replay | None]:
         try:

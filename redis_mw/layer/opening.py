@@ -86,7 +86,7 @@ class Opening:
         if room is None or exchange.lookup is not None or exchange.refreshing:
             return exchange.lookup
         entry = exchange.pages[-1] if exchange.pages else ruled.entry if ruled is not None else None
-        if entry is None:
+        if entry is None or exchange.request.headers.get("upgrade") is not None:
             return None
         fill = filling(exchange, _filling_page(exchange, entry))
         exchange.lookup = pages.begin(room, entry, exchange.request, exchange.native, fill)
@@ -103,10 +103,11 @@ class Opening:
         trusted = self._senders.trusts(lookup.request)
         return lookup.hidden(trusted=trusted, own_cookies=self._own_cookies, kept_fields=self._kept_fields)
 
-    def ask(self, exchange: Exchange, *, late: bool = False) -> Flow[Answer | None]:
+    def ask(self, exchange: Exchange, *, late: bool = False, begun: bool = False) -> Flow[Answer | None]:
         """Ask what was not asked yet; where others are at work, wait as long as the policy says.
 
-        ``late`` says that the session may have been looked at, and so is not read again under a lock.
+        ``late`` says that the session may have been looked at, and so is not read again under a lock; ``begun`` that
+        the application runs already.
         """
         visit, attempt = exchange.visit, self.attempt_of(exchange)
         late = late and visit is not None and visit.loaded  # nobody has looked at what was not read
@@ -132,14 +133,14 @@ class Opening:
             if attempt is not None:
                 attempt.comes_from(caller, filling(exchange, _filling_key(exchange, attempt), apart=True))
             turn = self._turn(exchange, locks)
-        lookup = self._lookup_of(exchange, late=late) if exchange.invalid is None else None
+        lookup = self._lookup_of(exchange, late=begun) if exchange.invalid is None else None
         lookup = lookup if lookup is not None and lookup.state == "new" else None
         nothing_before = not asks and attempt is None and turn is None
         if lookup is not None and lookup.local() and nothing_before:
             return lookup.answer
         answer = yield from self._together(exchange, asks, attempt, turn, lookup, late=late)
         if answer is None and lookup is not None and exchange.invalid is None:
-            answer = yield from _looked(lookup, follows=not late)
+            answer = yield from _looked(lookup, follows=not begun)
         return answer if answer is not None else exchange.invalid
 
     def go_on(self, exchange: Exchange, *, ended: bool) -> Flow[Answer | None]:

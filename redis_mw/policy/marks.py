@@ -7,13 +7,9 @@ often and at whatever level a decorated thing is met. What carries it is its *pl
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from redis_mw.settings import Cached, Policy
+from redis_mw.settings import Policy
 
 ATTRIBUTE = "__redis_mw__"
-
-
-caches: set[str] = set()
-"""Not empty once a view of this process has its responses kept: then what is changed has to be forgotten there."""
 
 
 class Mark:
@@ -23,8 +19,6 @@ class Mark:
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        if isinstance(policy, Cached):
-            caches.add("views")
 
     def __repr__(self) -> str:
         return f"Mark({self.policy!r})"

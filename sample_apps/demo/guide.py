@@ -7,11 +7,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from statistics import median_low
 
+from redis_mw import RedisMW, replace
 from sample_apps.demo.market import Market, Shop
 from sample_apps.demo.table import Table
 from sample_apps.demo.visitor import Reply, Visitor
+from sample_apps.shop import configuration
 
 RECOVERY = 30.0
+CROWD = 100
+"""How many visitors may come at once."""
 SAMPLES = 5
 
 
@@ -22,7 +26,8 @@ class Guide:
         self.market = market
         self.shops = market.shops
         self.table = table
-        self._pool = ThreadPoolExecutor(24, "tour")
+        self.mw = RedisMW(replace(configuration.settings(), url=market.valkey.url))
+        self._pool = ThreadPoolExecutor(CROWD, "tour")
 
     def row(self, shop: Shop | str, what: str, expected: object, seen: object) -> None:
         """One row: where, what was done, what should come of it, what did."""
@@ -97,6 +102,7 @@ class Guide:
     def close(self) -> None:
         """Wait for what is in flight."""
         self._pool.shutdown()
+        self.mw.close()
 
 
 def products(cart: Reply) -> str:
@@ -115,9 +121,22 @@ def times(statuses: list[int]) -> str:
     return ", ".join(f"{count} x {status}" for status, count in sorted(Counter(statuses).items()))
 
 
-def eventually(ask: Callable[[], Reply], status: int) -> Reply:
-    """Ask again and again until the answer has this status, or it has taken too long."""
+def kept(reply: Reply) -> str:
+    """What a shop says of its cache (RFC 9211): the page was ``made``, ``made, kept``, ``given``, or given ``stale``.
+    """
+    told = reply.headers.get("cache-status", "")
+    if ";hit" in told:
+        return "stale" if ";ttl=-" in told else "given"
+    return "made, kept" if ";stored" in told else "made"
+
+
+def eventually(ask: Callable[[], Reply], wanted: int | Callable[[Reply], bool]) -> Reply:
+    """Ask again and again until the answer has this status, or is as wanted, or it has taken too long."""
     until = time.monotonic() + RECOVERY
-    while (reply := ask()).status != status and time.monotonic() < until:
+
+    def good(reply: Reply) -> bool:
+        return wanted(reply) if callable(wanted) else reply.status == wanted
+
+    while not good(reply := ask()) and time.monotonic() < until:
         time.sleep(0.1)
     return reply

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median_low
 
-from sample_apps.demo.guide import SAMPLES, Guide, eventually, products, times, who
+from sample_apps.demo.guide import CROWD, SAMPLES, Guide, eventually, kept, products, times, who
 from sample_apps.demo.listener import last_message
 from sample_apps.demo.market import Market, Shop
 from sample_apps.demo.table import Table
@@ -227,6 +227,49 @@ def a_dead_shop(guide: Guide) -> None:
     guide.row("the database", "orders since", len(doomed), placed)
 
 
+def cached_pages(guide: Guide) -> None:
+    """Pages that are the same for everybody are made once, for all"""
+    for shop in guide.shops:
+        page = f"{shop.url}/products/2"
+        _ = guide.mw.cache.drop_tag("catalogue")
+        # That it was dropped, other processes hear a moment later.
+        first = eventually(partial(Visitor().get, page), lambda reply: kept(reply).startswith("made"))
+        second = customer(shop).get(page)
+        guide.row(
+            shop, "a product; who is logged in gets the same", "made, kept; given", f"{kept(first)}; {kept(second)}"
+        )
+        again = Visitor().get(page, **{"If-None-Match": first.headers.get("etag", "")})
+        guide.row(shop, "who has it already", "304, 0 bytes", f"{again.status}, {len(again.body)} bytes")
+        _ = guide.mw.cache.purge(page)
+        crowd = [reply.result() for reply in guide.at_once([partial(Visitor().get, page) for _ in range(CROWD)])]
+        made = sum(kept(reply).startswith("made") for reply in crowd)
+        given = sum(reply.status == 200 and reply.data == first.data for reply in crowd)
+        guide.row(
+            shop, f"{CROWD} at once want it, when it is gone", f"1 made, {CROWD} given", f"{made} made, {given} given"
+        )
+        missing = [Visitor().get(f"{shop.url}/products/{404}") for _ in range(2)]
+        seen = "; ".join(f"{reply.status} {kept(reply)}" for reply in missing)
+        guide.row(shop, "a product that there is not, twice", "404 made, kept; 404 given", seen)
+    for shop, other in guide.pairs():
+        keeper, told = Visitor(), f"As {other.name} tells it"
+        _ = keeper.post(f"{other.url}/login", GRACE)
+        _ = Visitor().get(f"{shop.url}/products/2"), Visitor().get(f"{shop.url}/")
+        status = keeper.post(f"{other.url}/products/2/edit", {"about": told}).status
+        seen = [
+            eventually(
+                partial(Visitor().get, f"{shop.url}{path}"), lambda reply, told=told: told in reply.body.decode()
+            )
+            for path in ("/products/2", "/")
+        ]
+        new = "new on both" if all(told in reply.body.decode() for reply in seen) else "old"
+        guide.row(shop, f"edit a product in {other.name}; look", "200, new on both", f"{status}, {new}")
+        _ = guide.mw.cache.drop_tag("product:2", soft=True)
+        look = partial(Visitor().get, f"{shop.url}/products/2")
+        stale = eventually(look, lambda reply: kept(reply) == "stale")
+        until = eventually(look, lambda reply: kept(reply) == "given")
+        guide.row(shop, "let it become stale; look, look later", "stale, given", f"{kept(stale)}, {kept(until)}")
+
+
 def watching(guide: Guide) -> None:
     """A WebSocket learns that its session is over, the moment it is"""
     shop, *others = guide.shops
@@ -348,6 +391,7 @@ STEPS: dict[str, Callable[[Guide], None]] = {
         logging_out,
         checking_out,
         one_order,
+        cached_pages,
         a_dead_shop,
         watching,
         a_burst,

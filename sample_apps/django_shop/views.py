@@ -15,6 +15,16 @@ View = Callable[..., HttpResponse]
 shop = cache(configuration.shop)
 
 
+def sharing(page: Callable[..., Answer]) -> View:
+    """A page that is the same for everybody: nobody's session is looked at, so it may be kept."""
+
+    @require_safe
+    def share(request: HttpRequest, **parameters: object) -> HttpResponse:
+        return reply(request, page(shop(), **parameters))
+
+    return share
+
+
 def showing(page: Callable[..., Answer]) -> View:
     """A page that is only looked at."""
 
@@ -29,16 +39,22 @@ def posting(page: Callable[..., Answer]) -> View:
     """A page that a form of ours is sent to."""
 
     @require_POST
-    def post(request: HttpRequest) -> HttpResponse:
+    def post(request: HttpRequest, **parameters: object) -> HttpResponse:
         origin, host = request.headers.get("Origin"), request.headers.get("Host")
         if not csrf.good(request.session, request.POST, origin, host):
             return reply(request, pages.forged(shop(), request.session))
-        return reply(request, page(shop(), request.session, request.POST))
+        return reply(request, page(shop(), request.session, request.POST, **parameters))
 
     return post
 
 
-door = showing(pages.door)
+def both(show: View, post: View) -> View:
+    """A page that is looked at, and that a form is sent to."""
+
+    def view(request: HttpRequest, **parameters: object) -> HttpResponse:
+        return (post if request.method == "POST" else show)(request, **parameters)
+
+    return view
 
 
 @posting
@@ -50,10 +66,6 @@ def enter(shop: configuration.Shop, session: pages.Session, form: pages.Form) ->
     if answer.status < 400:
         mw.limits.refund(attempt)
     return answer
-
-
-def login(request: HttpRequest) -> HttpResponse:
-    return enter(request) if request.method == "POST" else door(request)
 
 
 @require_safe

@@ -13,7 +13,8 @@ JSON = "application/json"
 
 class Answer(NamedTuple):
     """``data`` is the JSON, and what the page named ``page`` is made from. ``then`` is where a browser goes next,
-    ``retry_after`` how many seconds to wait before asking again.
+    ``retry_after`` how many seconds to wait before asking again. ``public``: it is the same for every visitor, so it
+    may be kept. ``changed`` are the groups of pages that are wrong from now on.
     """
 
     page: str
@@ -21,6 +22,8 @@ class Answer(NamedTuple):
     status: int = 200
     then: str | None = None
     retry_after: float | None = None
+    public: bool = False
+    changed: tuple[str, ...] = ()
 
 
 class Message(NamedTuple):
@@ -33,7 +36,11 @@ class Message(NamedTuple):
 
 def message(answer: Answer, accept: str | None) -> Message:
     """The answer in the form that the request's Accept field asks for."""
-    headers = {"Content-Type": HTML, "Vary": "Accept", "Cache-Control": "no-store"}
+    headers = {"Content-Type": HTML, "Vary": "Accept"}
+    if not answer.public:
+        headers["Cache-Control"] = "no-store"
+    if answer.changed:
+        headers["Cache-Group-Invalidation"] = ", ".join(f'"{group}"' for group in answer.changed)  # RFC 9875
     if answer.retry_after is not None:
         headers["Retry-After"] = str(ceil(answer.retry_after))
     if JSON in (accept or ""):

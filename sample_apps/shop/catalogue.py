@@ -23,3 +23,10 @@ def product(database: Database, id: int) -> Product | None:
     with database.open() as rows:
         row = rows.execute("SELECT id, name, about, cents FROM products WHERE id = ?", (id,)).fetchone()
     return Product(*row) if row else None
+
+
+def change(database: Database, id: int, about: str) -> Product | None:
+    """Say something else about a product; gives it, or None if there is none."""
+    with database.open() as rows:
+        _ = rows.execute("UPDATE products SET about = ? WHERE id = ?", (about, id))
+    return product(database, id)

@@ -6,7 +6,7 @@
 import os
 from typing import NamedTuple
 
-from redis_mw import Cookie, Idempotent, Limit, Limits, Lock, Rule, Sessions, Settings
+from redis_mw import Cached, Cookie, Idempotent, Limit, Limits, Lock, Rule, Sessions, Settings
 from sample_apps.shop.database import Database
 
 SECRET = "a secret for a shop that runs on one machine only"
@@ -27,6 +27,11 @@ ONE_CHECKOUT = Lock("cart:{session}", ttl=5, wait=15)
 """One checkout of a cart at a time; who comes second finds it empty. If a shop dies, the next one waits for the ttl."""
 ONE_ORDER = Idempotent(wait=15)
 """A checkout that is sent again with its Idempotency-Key gets the answer of the first one."""
+
+CATALOGUE = Cached(60, tags=["catalogue"], stale=30)
+"""The front page is made once a minute, or when something in it was changed."""
+PRODUCT = Cached(60, tags=["catalogue", "product:{id}"], stale=30, stale_if_error=600)
+"""So is the page of a product; that there is none is remembered for ten seconds, as everywhere."""
 
 
 class Shop(NamedTuple):
@@ -59,6 +64,8 @@ def settings() -> Settings:
         rules=[
             Rule("/login", methods=["POST"], limits=[LOGINS]),
             Rule("/checkout", methods=["POST"], lock=ONE_CHECKOUT, idempotency=ONE_ORDER),
+            Rule("/", cache=CATALOGUE),
+            Rule("/products/{id}", cache=PRODUCT),
         ],
         sessions=Sessions(skip=["/healthz"], cookie=Cookie(name=COOKIE, secure=False)),
     )

@@ -1,8 +1,9 @@
 """What the shop does at each of its addresses, from the visitor's session to the answer.
 
 ``session`` is whatever the framework calls so: a dict with ``login``, ``logout``, ``user_id`` and ``handle``, alike on
-all of them. Pages that a form is sent to take it, whether they read it or not. What needs Redis directly (the list of
-a user's sessions) is asked by the faces, in their own colour.
+all of them. Pages that a form is sent to take it, whether they read it or not. Pages that are the same for everybody do
+not look at it: what they show of the visitor a browser asks for by itself (``GET /me``), so they may be kept for all.
+What needs Redis directly (the list of a user's sessions) is asked by the faces, in their own colour.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,18 +19,41 @@ Session = Any
 Form = Mapping[str, str]
 
 
-def front(shop: Shop, session: Session) -> Answer:
-    """``GET /``"""
-    products = [product._asdict() for product in catalogue.products(shop.database)]
-    return Answer("catalogue", {**_frame(shop, session), "products": products})
+def front(shop: Shop) -> Answer:
+    """``GET /``, the same for everybody."""
+    return Answer("catalogue", {"products": _products(shop)}, public=True)
 
 
-def product(shop: Shop, session: Session, id: int) -> Answer:
-    """``GET /products/<id>``"""
+def product(shop: Shop, id: int) -> Answer:
+    """``GET /products/<id>``, the same for everybody."""
     found = catalogue.product(shop.database, id)
     if found is None:
-        return _refusal(shop, session, 404, "We do not sell that.")
-    return Answer("product", {**_frame(shop, session), "product": found._asdict()})
+        return Answer("problem", {"problem": "We do not sell that."}, 404, public=True)
+    return Answer("product", {"product": found._asdict()}, public=True)
+
+
+def me(shop: Shop, session: Session) -> Answer:
+    """``GET /me``: what pages that are the same for everybody leave out."""
+    return Answer("me", _frame(shop, session))
+
+
+def editing(shop: Shop, session: Session, id: int) -> Answer:
+    """``GET /products/<id>/edit``"""
+    return _edited(shop, session, catalogue.product(shop.database, id))
+
+
+def edit(shop: Shop, session: Session, form: Form, id: int) -> Answer:
+    """``POST /products/<id>/edit``: ``about``. The pages that show it are made anew when they are next asked for."""
+    about = form.get("about", "").strip()
+    keeper = accounts.account(shop.database, session.user_id)
+    if keeper is None or not keeper.keeps_shop:
+        return _edited(shop, session, None)
+    if not about:
+        return _refusal(shop, session, 400, "Say something about it.")
+    answer = _edited(shop, session, catalogue.change(shop.database, id, about))
+    if answer.status >= 400:
+        return answer
+    return answer._replace(then=f"/products/{id}", changed=("catalogue", f"product:{id}"))
 
 
 def basket(shop: Shop, session: Session) -> Answer:
@@ -124,7 +148,7 @@ def login(shop: Shop, session: Session, form: Form) -> Answer:
         return Answer("login", {**_frame(shop, session), "problem": "That is not a name and its password."}, 401)
     session.login(found.id)
     csrf.renew(session)
-    return front(shop, session)._replace(then="/")
+    return _home(shop, session)
 
 
 def account_of(form: Form) -> str:
@@ -141,7 +165,7 @@ def too_many_logins(shop: Shop, session: Session, retry_after: float) -> Answer:
 def logout(shop: Shop, session: Session, form: Form) -> Answer:
     """``POST /logout``"""
     session.logout()
-    return front(shop, session)._replace(then="/")
+    return _home(shop, session)
 
 
 def sessions(shop: Shop, session: Session, infos: Iterable[Any]) -> Answer:
@@ -173,6 +197,26 @@ def stranger(shop: Shop, session: Session) -> Answer:
 def forged(shop: Shop, session: Session) -> Answer:
     """For a form that did not come from a page of ours."""
     return _refusal(shop, session, 403, "This form is out of date. Go back, reload the page and send it again.")
+
+
+def _home(shop: Shop, session: Session) -> Answer:
+    return Answer("catalogue", {**_frame(shop, session), "products": _products(shop)}, then="/")
+
+
+def _products(shop: Shop) -> list[dict[str, Any]]:
+    return [product._asdict() for product in catalogue.products(shop.database)]
+
+
+def _edited(shop: Shop, session: Session, product: catalogue.Product | None) -> Answer:
+    """The page on which a product is changed, for those who may."""
+    keeper = accounts.account(shop.database, session.user_id)
+    if keeper is None:
+        return stranger(shop, session)
+    if not keeper.keeps_shop:
+        return _refusal(shop, session, 403, "Only who keeps the shop may change it.")
+    if product is None:
+        return _refusal(shop, session, 404, "We do not sell that.")
+    return Answer("edit", {**_frame(shop, session), "product": product._asdict()})
 
 
 def _frame(shop: Shop, session: Session) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from redis_mw.engine import trips
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.embedded import find_binary
 from redis_mw.engine.sync import SyncDriver
+from redis_mw.engine.tracking import Watcher
 from redis_mw.events import Event, Events
 from redis_mw.flows import Flow, Role
 from redis_mw.settings import Settings
@@ -187,6 +188,9 @@ class OnThreads:
     def hear(self, role: Role, channel: str, heard: Callable[[], None]) -> None:
         self.driver.hear(role, channel, heard)
 
+    def watch(self, role: Role, prefixes: tuple[str, ...], watcher: Watcher) -> None:
+        self.driver.watch(role, prefixes, watcher)
+
     def ping(self) -> None:
         self.driver.ping()
 
@@ -233,6 +237,12 @@ class OnLoop:
             self.driver.hear(role, channel, heard)
 
         self._soon(hearing()).result(60)
+
+    def watch(self, role: Role, prefixes: tuple[str, ...], watcher: Watcher) -> None:
+        async def watching() -> None:
+            self.driver.watch(role, prefixes, watcher)
+
+        self._soon(watching()).result(60)
 
     def ping(self) -> None:
         self._soon(self.driver.ping()).result(60)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from redis_mw import Cached, PolicyError, RedisMW, Rule, SessionLimitReached, Sessions, Settings, SettingsError, replace
+from redis_mw import PolicyError, RedisMW, Rule, SessionLimitReached, Sessions, Settings, SettingsError, replace
 from redis_mw.http.request import Fields, Request
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.layer.exchange import Proceed, Respond

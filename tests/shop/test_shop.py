@@ -3,14 +3,17 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
+from redis_mw import RedisMW, replace
 from redis_mw.http.address import shortened
+from sample_apps.demo.guide import eventually, kept
 from sample_apps.demo.market import Market, Shop
 from sample_apps.demo.tour import ADA, GRACE
 from sample_apps.demo.visitor import Reply, Visitor
-from sample_apps.shop import catalogue, orders
+from sample_apps.shop import catalogue, configuration, orders
 from sample_apps.shop.cart import Line
 
 HTML = "text/html,application/xhtml+xml,*/*;q=0.8"
@@ -67,16 +70,70 @@ def test_browsers_get_html_and_programs_json(shop: Shop) -> None:
 
 
 def test_caches_are_told_that_a_page_depends_on_the_cookie_and_the_kind_asked_for(shop: Shop) -> None:
-    varies = Visitor().get(f"{shop.url}/").headers["vary"].lower()
+    varies = Visitor().get(f"{shop.url}/cart").headers["vary"].lower()
     assert {"accept", "cookie"} <= {field.strip() for field in varies.split(",")}
 
 
-@pytest.mark.parametrize("path", ["/", "/products/1", "/cart", "/login", "/account/orders", "/account/sessions"])
+@pytest.mark.parametrize("path", ["/", "/products/1", "/cart", "/login", "/me", "/account/orders", "/account/sessions"])
 def test_every_page_can_be_shown(shop: Shop, path: str) -> None:
     visitor = buyer(shop, 1, 6, account=ADA)
     page = visitor.get(shop.url + path, Accept=HTML)
     assert page.status == 200
     assert "</html>" in page.body.decode()
+
+
+# Pages that are the same for everybody
+
+
+def test_a_page_is_made_once_for_all_visitors_logged_in_or_not(shop: Shop, market: Market) -> None:
+    page = f"{shop.url}/products/4"
+    first = fresh(shop, market, "/products/4")
+    for visitor in (Visitor(), buyer(shop, 1, account=ADA)):
+        again = visitor.get(page)
+        assert kept(again) == "given" and again.data == first.data
+        assert "cookie" not in again.headers["vary"].lower() and visitor.get(f"{shop.url}/me").status == 200
+    html = fresh(shop, market, "/products/4", Accept=HTML)
+    assert "Bread knife" in html.body.decode() and html.headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_a_browser_that_has_a_page_gets_no_body(shop: Shop, market: Market) -> None:
+    etag = fresh(shop, market, "/").headers["etag"]
+    again = Visitor().get(f"{shop.url}/", **{"If-None-Match": etag})
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
+
+
+def test_that_there_is_no_such_product_is_remembered_a_while(shop: Shop, market: Market) -> None:
+    assert fresh(shop, market, "/products/4711").status == 404
+    again = Visitor().get(f"{shop.url}/products/4711")
+    assert (again.status, kept(again)) == (404, "given")
+
+
+def test_what_is_changed_in_one_shop_is_seen_in_the_next(shop: Shop, other: Shop, market: Market) -> None:
+    _ = fresh(shop, market, "/products/6"), fresh(shop, market, "/")
+    keeper, about = buyer(other, account=GRACE), f"Two mills, as {shop.name} sells them."
+    assert keeper.post(f"{other.url}/products/6/edit", {"about": about}).data["product"]["about"] == about
+    for path in ("/products/6", "/"):  # what a process has in its memory is dropped a moment later
+        until = eventually(partial(Visitor().get, shop.url + path), lambda reply: about in reply.body.decode())
+        assert about in until.body.decode()
+
+
+def test_only_who_keeps_the_shop_may_change_it(shop: Shop) -> None:
+    form = {"about": "Broken."}
+    assert Visitor().post(f"{shop.url}/products/1/edit", form).status == 401
+    assert buyer(shop, 1, account=ADA).post(f"{shop.url}/products/1/edit", form).status == 403
+    keeper = buyer(shop, 1, account=GRACE)
+    assert keeper.get(f"{shop.url}/products/1/edit", Accept=HTML).status == 200
+    assert keeper.post(f"{shop.url}/products/1/edit", {"about": " "}).status == 400
+    assert keeper.post(f"{shop.url}/products/99/edit", form).status == 404
+
+
+def fresh(shop: Shop, market: Market, path: str, **fields: str) -> Reply:
+    """A page that has just been made."""
+    with RedisMW(replace(configuration.settings(), url=market.valkey.url)) as mw:
+        assert mw.cache.purge(shop.url + path)
+    reply = eventually(partial(Visitor().get, shop.url + path, **fields), lambda reply: kept(reply).startswith("made"))
+    assert kept(reply) == "made, kept"
+    return reply
 
 
 # The cart
@@ -145,7 +202,7 @@ def test_login_gives_another_cookie_and_another_token(shop: Shop) -> None:
     _ = visitor.post(f"{shop.url}/login", ADA)
     assert visitor.cookie != before.cookie
     assert visitor.token != before.token
-    assert before.again().get(f"{shop.url}/").data["user"] is None
+    assert before.again().get(f"{shop.url}/me").data["user"] is None
 
 
 def test_logout_ends_the_session(shop: Shop) -> None:

@@ -1,6 +1,6 @@
 """A cached route: which requests it is for, how long its answers live, and what tells its visitors apart."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from redis_mw.caching.pages.names import Url, url_of
@@ -102,5 +102,5 @@ def keyed_tag(url: Url) -> str:
 
 def _negative(policy: Cached) -> dict[int, int]:
     given = policy.negative
-    lifetimes = given if hasattr(given, "items") else dict.fromkeys(NEGATIVE, given)
+    lifetimes = given if isinstance(given, Mapping) else dict.fromkeys(NEGATIVE, given)
     return {status: us for status, each in lifetimes.items() if (us := microseconds(each)) > 0}

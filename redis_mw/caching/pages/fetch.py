@@ -14,7 +14,7 @@ from redis_mw.caching.leases import Claim
 from redis_mw.caching.pages.entry import Entry
 from redis_mw.caching.pages.keep import give_up, keep, whole
 from redis_mw.caching.pages.look import Found, look
-from redis_mw.caching.pages.made import OF_A_COPY
+from redis_mw.caching.pages.made import OF_A_COPY, Without
 from redis_mw.caching.pages.page import Packed, Page, squeezed
 from redis_mw.caching.pages.served import Served, answer_of, needs_body, served
 from redis_mw.caching.room import Room
@@ -49,7 +49,7 @@ class Fetch:
         self._request = request
         self._found = found
         self._began = monotonic()
-        self._why = why
+        self._why: Forwarded = why
         self._tags = tags
         self.claim: Claim | None = found.claim
         self.leads = found.claim is not None
@@ -67,6 +67,7 @@ class Fetch:
         self._judgement: Judgement | None = None
         self._freshens = False
         self._etag: str | None = None
+        self._packed: Packed | None = None
         self._stored = False
         self._more_tags: list[str] = []
         self.collapsed = False
@@ -133,15 +134,12 @@ class Fetch:
     def settles(self) -> bool:
         return self.claim is not None
 
-    def pack(self, body: bytes) -> Packed | None:
-        """The body as it is stored, if it is: what takes a while for a large one, so it may be done elsewhere."""
-        if not self.records or self._freshens or not self._fits(body):
-            return None
-        return squeezed(self._made(body), self._room.compress_from)
+    def pack(self, body: bytes) -> None:
+        """Compress the body beforehand: it takes a while for a large one, so it may be done on another thread."""
+        if self.records and not self._freshens and self._fits(body):
+            self._packed = squeezed(self._made(body), self._room.compress_from)
 
-    def complete(
-        self, body: bytes | None, *, accessed: bool, csrf: bool, sent: bool = False, packed: Packed | None = None
-    ) -> Flow[None]:
+    def complete(self, body: bytes | None, *, accessed: bool, csrf: bool, sent: bool = False) -> Flow[None]:
         """Store the answer before its end is sent, or give the lease back. Once; later calls do nothing.
 
         A ``body`` of None was too large, or nobody has all of it. ``sent``: its head has been, so nothing can take its
@@ -157,10 +155,10 @@ class Fetch:
         if claim is None:
             return
         if isinstance(judgement, Storable) and (self._freshens or (body is not None and self._fits(body))):
-            yield from self._keep(claim, judgement, body or b"", packed)
+            yield from self._keep(claim, judgement, body or b"")
         else:
             self.useless = True
-            reason = judgement.reason if isinstance(judgement, Unstorable) else "too large"
+            reason = judgement.reason if isinstance(judgement, Unstorable) else "body"
             self._room.tell("cache.pass", self._found.question.name, outcome=reason)
             yield from give_up(self._room, claim, useless=True)
         if self._freshens and not sent:
@@ -203,14 +201,13 @@ class Fetch:
             forwarded=self._why,
             stored=self._stored,
             collapsed=self.collapsed,
-            detail=judgement.reason if isinstance(judgement, Unstorable) else None,
+            detail=judgement.reason if self.leads and isinstance(judgement, Unstorable) else None,
             key=self._found.question.name if self._room.debug else None,
         )
 
-    def _keep(self, claim: Claim, judgement: Storable, body: bytes, packed: Packed | None) -> Flow[None]:
+    def _keep(self, claim: Claim, judgement: Storable, body: bytes) -> Flow[None]:
         page = self._made(body) if not self._freshens else self._freshened(judgement)
-        if packed is None:
-            packed = squeezed(page, self._room.compress_from)
+        packed = self._packed or squeezed(page, self._room.compress_from)
         keeps_us = None
         if self._freshens and self.page is not None:
             keeps_us = self.page.freshness.received_us
@@ -280,16 +277,15 @@ class Fetch:
         return (cost_us + before) // 2 if before else cost_us
 
     def _fits(self, body: bytes) -> bool:
-        return len(body) <= self._room.largest_body
+        """Whether it is all that was announced, and not too large."""
+        announced = self._headers.get("content-length")
+        return len(body) <= self._room.largest_body and (announced is None or announced.strip() == str(len(body)))
 
     def _asked(self) -> Request:
         """The request as the application saw it."""
-        pairs = (
-            (name, value)
-            for name in ("authorization", "cache-control", "pragma", "upgrade")
-            for value in self._request.headers.get_all(name)
-        )
-        return msgspec.structs.replace(self._request, headers=Fields(tuple(pairs)))
+        if not self.leads:
+            return self._request
+        return msgspec.structs.replace(self._request, headers=Without(self._request.headers, OF_A_COPY))
 
     def _now_us(self) -> int:
         return self._found.time_us(monotonic())

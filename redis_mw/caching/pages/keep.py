@@ -14,14 +14,12 @@ from redis_mw.caching.pages.entry import keyed_tag
 from redis_mw.caching.pages.look import Found
 from redis_mw.caching.pages.names import Url
 from redis_mw.caching.pages.page import Packed, Page
-from redis_mw.caching.room import Room
+from redis_mw.caching.room import USELESS_US, Room
 from redis_mw.caching.rules.vary import together, variant
 from redis_mw.caching.values.entry import CHUNK, CHUNKS
 from redis_mw.flows import Failure, Flow, one, send
 from redis_mw.http.request import Headers
 
-USELESS_US = 10_000_000
-"""For so long nobody waits for a response that could not be stored (hit-for-miss)."""
 AFTER_MS = 1000
 """How much longer than what names them chunks live."""
 

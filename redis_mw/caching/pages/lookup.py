@@ -21,7 +21,7 @@ from redis_mw.caching.pages.entry import Entry
 from redis_mw.caching.pages.fetch import Fetch
 from redis_mw.caching.pages.keep import give_up
 from redis_mw.caching.pages.look import Found
-from redis_mw.caching.pages.made import OF_A_COPY, Hidden, hidden
+from redis_mw.caching.pages.made import OF_A_COPY, OF_SOMEBODY, Hidden, Without, hidden
 from redis_mw.caching.pages.page import Page
 from redis_mw.caching.pages.served import Served, answer_of, needs_body, served
 from redis_mw.caching.room import Room
@@ -114,7 +114,7 @@ class Lookup:
             variant(headers, names),
             with_body=request.method == "GET"
             and not any(headers.get(each) is not None for each in OF_A_COPY - {"range"}),
-            misses=request.method == "GET",
+            misses=request.method == "GET" and "only-if-cached" not in asked,
             anyhow=self._anyhow,
             tags=tags,
         )
@@ -238,17 +238,22 @@ class Lookup:
 
     def landed(self) -> None:
         """What the application made is stored, or is not to be: whoever follows may go on."""
-        if self.fetch is not None:
-            found = self.fetch.kept
-            if found is None and self.fetch.useless and self._found is not None:
-                found = msgspec.structs.replace(self._found, page=None, useless=True)
-            self._land(found)
+        if self.fetch is None:
+            return
+        found = self.fetch.kept
+        if found is not None:
+            self.room.memory.useless.forget(self._key(found.question))
+        elif self.fetch.useless and self._found is not None:
+            self.room.memory.useless.note(self._key(self._found.question))
+            found = msgspec.structs.replace(self._found, page=None, useless=True)
+        self._land(found)
 
     def refresh(self) -> "Lookup":
         """The lookup of a request that nobody sent, which makes the page anew under the lease of this one."""
         assert self._found is not None
         claim, self._spare, self.refreshes = self._spare, None, False
-        request = msgspec.structs.replace(self.request, method="GET")
+        headers = Without(self.request.headers, OF_A_COPY | OF_SOMEBODY)
+        request = msgspec.structs.replace(self.request, method="GET", headers=headers)
         refreshing = Lookup(self.room, self.entry, request, self._question.name, self.tags)
         refreshing.is_refresh = True
         refreshing._question = self._found.question
@@ -259,7 +264,7 @@ class Lookup:
 
     def _ask(self, *, boards: bool = True) -> Flow[None]:
         memory, key = self.room.memory, self._key(self._question)
-        if boards and not self._private and not self._anyhow:
+        if boards and not self._private and not self._anyhow and not memory.useless.knows(key):
             flight, leads = memory.flights.board(key, (self._question.name, *self.tags), leads=False)
             if not leads:
                 self.follows, self.state = flight, "follows"
@@ -314,7 +319,7 @@ class Lookup:
             case Fresh() | Stale() if page is not None:
                 self._serve(found, page, now_us, is_stale=isinstance(outcome, Stale))
             case Unavailable():
-                self.state, self.refused = "answered", True
+                self.state, self.refused, self._spare = "answered", True, found.claim
             case Pass(why):
                 self._run(found, why)
             case Validate() | Miss():

@@ -38,22 +38,40 @@ OF_A_COPY: Final = frozenset(
 )
 """What a client asks with regard to a copy or a part that it has: answered here, of the page."""
 
-OF_SOMEBODY: Final = frozenset({"authorization", "cookie", "proxy-authorization"})
+OF_SOMEBODY: Final = frozenset(
+    {"authorization", "cookie", "proxy-authorization", "cache-control", "pragma", "idempotency-key"}
+)
+"""What a client sends for itself, which a request that nobody has sent does not have."""
+
+
+class Without(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a request but for some, whose names are in lower case."""
+
+    headers: Headers
+    names: frozenset[str]
+
+    def get(self, name: str) -> str | None:
+        return None if name.lower() in self.names else self.headers.get(name)
+
+    def get_all(self, name: str) -> tuple[str, ...]:
+        return () if name.lower() in self.names else self.headers.get_all(name)
 
 
 class Hidden(msgspec.Struct, frozen=True):
     """What the application is not to see of a request, or sees another way. Names are in lower case.
 
-    ``cookie`` tells which cookies stay, None: all of them. ``more`` are fields that it sees instead.
+    ``cookie`` tells which cookies stay, None: all of them. ``more`` are fields that it sees instead. ``anonymous``: the
+    request it is made of is somebody's, and it is nobody's.
     """
 
     names: frozenset[str] = frozenset()
     cookie: Callable[[str], bool] | None = None
     more: Pairs = ()
+    anonymous: bool = False
 
     def changes(self, headers: Headers) -> bool:
         """Whether the request has anything of that kind."""
-        if self.more or any(headers.get(name) is not None for name in self.names):
+        if self.anonymous or self.more or any(headers.get(name) is not None for name in self.names):
             return True
         return self.cookie is not None and headers.get("cookie") is not None
 
@@ -97,7 +115,7 @@ def hidden(
     if anonymous:
         names |= {*OF_SOMEBODY}
     if anonymous or entry.all_cookies:
-        return Hidden(frozenset(names), None, more)
+        return Hidden(frozenset(names), None, more, anonymous)
     named = own_cookies | {*entry.cookies}
     return Hidden(frozenset(names), named.__contains__, more)
 

@@ -18,6 +18,7 @@ from redis_mw.engine.aio.post import Post
 from redis_mw.engine.aio.run import Run
 from redis_mw.engine.aio.tended import Tended
 from redis_mw.engine.batches import CLOSED
+from redis_mw.engine.tracking import Watcher
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events, log
 from redis_mw.flows import Flow, Role
@@ -52,7 +53,7 @@ class AsyncDriver:
     def refuse_all(self, refuse: bool) -> None:
         self._refuse_all = refuse
         if self._home is not None:
-            self._home.post.refuse_all = refuse
+            self._home.post.refuse(refuse)
 
     async def run(self, flow: Flow[T], deadline: float | None = None) -> T:
         """Perform a flow and return what it returns; ``deadline`` in seconds bounds all its batches and waits together.
@@ -92,6 +93,21 @@ class AsyncDriver:
         second call with this role and channel does nothing; on a new loop, and in the child of a fork, call it anew.
         """
         self._at_home().post.hear(role, channel, heard)
+
+    def watch(self, role: Role, prefixes: tuple[str, ...], watcher: Watcher) -> None:
+        """Tell ``watcher`` of every key under one of the prefixes that is changed on the role's server.
+
+        Returns at once. It is told to begin once the server has confirmed that it will say so, on a connection that
+        serves nothing else. It is told to end the moment that connection is lost, or the server has left a question
+        unanswered for about a second, which is asked every second; then attempts go on, and it begins anew. Ended
+        too when the driver is closed, and while it refuses everything. All this on the loop.
+
+        A second call with this role, these prefixes and this watcher does nothing; on a new loop call it anew, and in
+        the child of a fork too, with a watcher of its own, since a copy of its parent's is not told that nobody tells
+        it any more. Prefixes may not contain one another; none are all keys. The watcher is kept alive until the end,
+        with all it holds.
+        """
+        self._at_home().post.watch(role, prefixes, watcher)
 
     async def ping(self) -> None:
         """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable."""
@@ -141,6 +157,8 @@ class AsyncDriver:
                 "this driver belongs to another event loop, which is still open: make one per loop that lives long, "
                 "and in a loop that lives for one call run the sync face in a thread"
             )
+        elif home is not None:
+            home.post.deafen()  # its loop may have been closed without a word
         self._home = home = _Home(Post(self._settings, self._events, loop), loop)
         home.post.refuse_all = self._refuse_all
         return home

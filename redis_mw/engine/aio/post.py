@@ -12,11 +12,13 @@ from typing import Any
 from redis_mw.engine import trips
 from redis_mw.engine.aio.lane import Lane
 from redis_mw.engine.aio.station import Station
+from redis_mw.engine.aio.tracker import Tracker
 from redis_mw.engine.aio.wakes import WakeUps
 from redis_mw.engine.aio.wire import Exchange
 from redis_mw.engine.batches import CLOSED, DEAF, QUICK, REFUSED, ROLES, TOO_LATE, Part, split, unknown
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.engine.resp import packed
+from redis_mw.engine.tracking import Tracking, Watcher
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
 from redis_mw.flows import Argument, Command, Role
@@ -111,6 +113,7 @@ class Post:
         self._by_url: dict[str, Station] = {}
         self._wake_ups: dict[Station, WakeUps] = {}
         self._heard: set[tuple[Role, str]] = set()
+        self._trackers: dict[tuple[Role, tuple[str, ...], int], Tracker] = {}
 
     def station(self, role: Role) -> Station:
         """The server that a role lives on; roles with equal urls share one. An embedded one is started by this."""
@@ -139,6 +142,24 @@ class Post:
             self.wake_ups(role).hear(channel, heard)
             self._heard.add((role, channel))
 
+    def watch(self, role: Role, prefixes: tuple[str, ...], watcher: Watcher) -> None:
+        """Tell the watcher what is changed under these prefixes until the end, if it is not told yet."""
+        key = (role, prefixes, id(watcher))  # its id: it is kept alive, so no other has that
+        if not self.closed and key not in self._trackers:
+            tracking = Tracking(prefixes, watcher, lambda: self.refuse_all)
+            self._trackers[key] = Tracker(self.station(role), tracking, self.loop)
+
+    def refuse(self, refuse: bool) -> None:
+        """Whether everything is to be refused from now on; who watches is ended then."""
+        self.refuse_all = refuse
+        if refuse:
+            self.deafen()
+
+    def deafen(self) -> None:
+        """Nothing is heard of what is changed: end who watches."""
+        for tracker in tuple(self._trackers.values()):
+            tracker.tracking.end()
+
     def way(self, role: Role, bulk: bool) -> Lane | RedisUnavailable:
         """The lane for a command of this role, or what it is answered at once."""
         if self.closed or self.refuse_all:
@@ -159,5 +180,7 @@ class Post:
         self.closed = True
         for wake_ups in self._wake_ups.values():
             wake_ups.close()
+        for tracker in tuple(self._trackers.values()):
+            await tracker.close()
         for station in tuple(self._by_url.values()):
             await station.close()

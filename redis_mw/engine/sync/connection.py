@@ -109,6 +109,12 @@ class Connection:
                 return found
             self._read(monotonic())
 
+    def message(self, due: float) -> Any:
+        """The next thing that arrives, for a connection that listens; TimeoutError if nothing does in time."""
+        while (message := self._next()) is NOTHING:
+            self._read(due)
+        return message
+
     def _read(self, due: float) -> None:
         """Wait without touching the stream, then move what is there: an interruption while waiting harms nothing."""
         if not self._buffered() and not self._poll.poll(max(0.0, due - monotonic()) * 1000):

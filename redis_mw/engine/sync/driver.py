@@ -18,6 +18,7 @@ from redis_mw.engine.batches import CLOSED, DEAF, QUICK, REFUSED, TOO_LATE, spli
 from redis_mw.engine.sync.link import Link, Turn
 from redis_mw.engine.sync.listener import Mailbox
 from redis_mw.engine.sync.process import Process
+from redis_mw.engine.tracking import Watcher
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
 from redis_mw.flows import Batch, Command, Effect, Flow, Role, Wait, Woken
@@ -38,7 +39,7 @@ class SyncDriver:
     """
 
     def __init__(self, settings: Settings, events: Events) -> None:
-        self.refuse_all = False
+        self._refuse_all = False
         self._settings = settings
         self._events = events
         self._processes: dict[int, Process] = {}
@@ -50,6 +51,16 @@ class SyncDriver:
             except BaseException:
                 self.close()  # nobody will have this driver to close it
                 raise
+
+    @property
+    def refuse_all(self) -> bool:
+        return self._refuse_all
+
+    @refuse_all.setter
+    def refuse_all(self, refuse: bool) -> None:
+        self._refuse_all = refuse
+        for process in tuple(self._processes.values()):
+            process.refuse(refuse)
 
     def run(self, flow: Flow[T], deadline: float | None = None) -> T:
         """Perform the flow and give its result; ``deadline`` bounds all its batches and waits together, in seconds.
@@ -100,6 +111,21 @@ class SyncDriver:
         """
         self._process().hear(role, channel, heard)
 
+    def watch(self, role: Role, prefixes: tuple[str, ...], watcher: Watcher) -> None:
+        """Tell ``watcher`` of every key under one of the prefixes that is changed on the role's server.
+
+        Returns at once. It is told to begin once the server has confirmed that it will say so, on a connection that
+        serves nothing else. It is told to end the moment that connection is lost, or the server has left a question
+        unanswered for about a second, which is asked every second; then attempts go on, and it begins anew. Ended
+        too when the driver is closed, and while it refuses everything. All this on one thread, which is the
+        watcher's own.
+
+        A second call with this role, these prefixes and this watcher does nothing; the child of a fork calls it anew,
+        with a watcher of its own, since a copy of its parent's is not told that nobody tells it any more. Prefixes
+        may not contain one another; none are all keys. The watcher is kept alive until the end, with all it holds.
+        """
+        self._process().watch(role, prefixes, watcher)
+
     def ping(self) -> None:
         """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable."""
         process = self._process()
@@ -131,6 +157,7 @@ class SyncDriver:
         if process is None:
             # No lock: a thread of the parent might hold it for ever. setdefault is atomic, and an idle Process is free.
             process = self._processes.setdefault(pid, Process(self._settings, self._events))
+            process.refuse_all = self._refuse_all
             for parent in [other for other in self._processes if other != pid]:
                 self._processes.pop(parent).forget()
             if self._closed:

@@ -1,4 +1,4 @@
-"""What the sync driver holds in one process: links, listeners, detached, shared and tended runs.
+"""What the sync driver holds in one process: links, listeners, trackers, detached, shared and tended runs.
 
 A fork leaves all of it behind.
 """
@@ -13,6 +13,8 @@ from redis_mw.engine.sync.link import Link
 from redis_mw.engine.sync.listener import Listener
 from redis_mw.engine.sync.shares import Shares
 from redis_mw.engine.sync.tended import Tended
+from redis_mw.engine.sync.tracker import Tracker
+from redis_mw.engine.tracking import Tracking, Watcher
 from redis_mw.events import Events
 from redis_mw.flows import Role
 from redis_mw.settings import Settings, seconds
@@ -29,6 +31,7 @@ class Process:
         self.shares = Shares()
         self.tended = Tended()
         self.closed = False
+        self.refuse_all = False
         self._settings = settings
         self._events = events
         self._lock = threading.Lock()
@@ -36,6 +39,7 @@ class Process:
         self._by_url: dict[str, Link] = {}
         self._listeners: dict[Link, Listener] = {}
         self._heard: set[tuple[Role, str]] = set()
+        self._trackers: dict[tuple[Role, tuple[str, ...], int], Tracker] = {}
 
     def link(self, role: Role) -> Link:
         """The server on which this role lives."""
@@ -70,13 +74,33 @@ class Process:
         if fresh:
             listener.hear(channel, heard)
 
+    def watch(self, role: Role, prefixes: tuple[str, ...], watcher: Watcher) -> None:
+        """Tell the watcher what is changed under these prefixes until the end, if it is not told yet."""
+        tracker = self._trackers.get((role, prefixes, id(watcher)))  # its id: it is kept alive, so no other has that
+        if self.closed or (tracker is not None and tracker.started):  # as nearly always
+            return
+        if tracker is None:
+            tracker = self._tracker(role, prefixes, watcher)
+        tracker.start()
+        if self.closed:  # meanwhile
+            tracker.close()
+
+    def refuse(self, refuse: bool) -> None:
+        """Whether everything is to be refused from now on; who watches is ended then."""
+        self.refuse_all = refuse
+        if refuse:
+            for tracker in tuple(self._trackers.values()):
+                tracker.tracking.end()
+
     def close(self) -> None:
-        """End what is tended, wait for what is detached, then end listeners and connections."""
+        """End what is tended, wait for what is detached, then end listeners, trackers and connections."""
         self.tended.close()
         self.background.close(DRAIN_S)
         self.closed = True  # before the rest: whoever makes one more listener or link from now on closes it himself
         for listener in tuple(self._listeners.values()):
             listener.close()
+        for tracker in tuple(self._trackers.values()):
+            tracker.close()
         for link in tuple(self._by_url.values()):
             link.close()
 
@@ -84,8 +108,21 @@ class Process:
         """In the child of a fork: let go of the parent's connections, with no word to the server and no lock."""
         for listener in tuple(self._listeners.values()):
             listener.forget()
+        for tracker in tuple(self._trackers.values()):
+            tracker.forget()
         for link in tuple(self._by_url.values()):
             link.forget()
+
+    def _tracker(self, role: Role, prefixes: tuple[str, ...], watcher: Watcher) -> Tracker:
+        endpoint = self.link(role).endpoint
+        with self._lock:
+            tracker = Tracker(
+                endpoint,
+                Tracking(prefixes, watcher, lambda: self.refuse_all),
+                connect_within=seconds(self._settings.connect_within),
+                warm_up=seconds(self._settings.warm_up),
+            )
+            return self._trackers.setdefault((role, prefixes, id(watcher)), tracker)
 
     def _linked(self, role: Role) -> Link:
         with self._lock:

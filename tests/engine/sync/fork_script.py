@@ -4,6 +4,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Sequence
 
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Events
@@ -43,19 +44,49 @@ def news(driver: SyncDriver, heard: threading.Semaphore) -> int:
     return not heard.acquire(timeout=10)
 
 
-def begin(driver: SyncDriver) -> tuple[int, threading.Semaphore]:
+class Watching:
+    """What this process is told of changes."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.began = threading.Semaphore(0)
+        self.heard = threading.Semaphore(0)
+        self.ended = threading.Event()
+
+    def begin(self) -> None:
+        self.on = True
+        self.began.release()
+
+    def changed(self, keys: Sequence[str] | None) -> None:
+        self.heard.release()
+
+    def end(self) -> None:
+        self.on = False
+        self.ended.set()
+
+
+def change(driver: SyncDriver, watcher: Watching) -> int:
+    """Change something, and be told; what others have changed before is no matter."""
+    while watcher.heard.acquire(blocking=False):
+        pass
+    _ = driver.run(one(Command(("SET", "watched:x", "now"), bytes)))
+    return not watcher.heard.acquire(timeout=10)
+
+
+def begin(driver: SyncDriver) -> tuple[int, threading.Semaphore, Watching]:
     """What goes on in the background until the end begins in this process, whatever its parent has."""
-    asleep, heard = threading.Event(), threading.Semaphore(0)
+    asleep, heard, watcher = threading.Event(), threading.Semaphore(0), Watching()
     driver.tend("watch", lambda: tended(asleep))
     driver.hear("default", "news", heard.release)
-    wrong = (not asleep.wait(10)) + (not heard.acquire(timeout=10))
-    return wrong + news(driver, heard), heard
+    driver.watch("default", ("watched:",), watcher)
+    wrong = (not asleep.wait(10)) + (not heard.acquire(timeout=10)) + (not watcher.began.acquire(timeout=10))
+    return wrong + news(driver, heard) + change(driver, watcher), heard, watcher
 
 
 def main() -> int:
     driver = SyncDriver(Settings(url=sys.argv[1]), Events((), time.time))
     wrong = ask(driver, "before")
-    missing, heard = begin(driver)
+    missing, heard, watcher = begin(driver)
     wrong += missing
     stop = threading.Event()
 
@@ -85,8 +116,10 @@ def main() -> int:
     wrong += ask(driver, "after")
     while heard.acquire(blocking=False):
         pass  # what the children have published
-    wrong += news(driver, heard)
+    wrong += news(driver, heard) + change(driver, watcher)
+    wrong += watcher.ended.is_set()  # no child has cut its parent's connection
     driver.close()
+    wrong += not watcher.ended.is_set()
     _ = sys.stdout.write(f"{wrong} wrong\n")
     return wrong
 
