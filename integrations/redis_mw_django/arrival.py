@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings as django_settings
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from msgspec import structs
 
+from redis_mw.caching.rules.invalidation import SAFE
 from redis_mw.errors import SessionLimitReached, SessionUnavailable
 from redis_mw.faces.holding import Holding
 from redis_mw.http.request import Request
 from redis_mw.layer.exchange import Exchange, Opened, Proceed
+from redis_mw.policy.marks import Placed
 from redis_mw.sessions.ids import is_id
 from redis_mw.sessions.visit import Issue, Visit
 from redis_mw_django.incoming import of_request
@@ -82,16 +85,28 @@ class Arrival:
         layer = application.layer
         self.found = find(request, urlconf, needed=layer.needs_routes) if layer.reads_marks else NOWHERE
         """The view that will answer, as far as it can be known before other middleware runs."""
+        self._read = request, urlconf
         if not ours:
             self.exchange = _begun(application, request, native, self.found, None)
             self.exchange.visit = None
-            return
+        else:
+            self._begin_session(request, native, cookie)
+        if request.method not in SAFE:
+            self.exchange.views = self._marks_of
+
+    def _begin_session(self, request: Request, native: Any, cookie: str | None) -> None:
+        application = self.application
         admitted, unsigned = _admitted(application, cookie)
         self.exchange = _begun(application, request, native, self.found, admitted)
         visit = self.exchange.visit
         if visit is not None and visit.id is not None:
             self.session_key = visit.id
             visit.stale = visit.stale or unsigned  # once read, the cookie is sent again, signed
+
+    def _marks_of(self, path: str) -> tuple[Placed, ...]:
+        """The marks of the view that would answer a GET for a path."""
+        request, urlconf = self._read
+        return find(structs.replace(request, method="GET", path=path), urlconf, needed=True).marks
 
     def meet(self, request: HttpRequest) -> None:
         """Django's own request is there: what it sees of the session is the bare key."""

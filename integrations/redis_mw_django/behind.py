@@ -21,6 +21,8 @@ MOST_TASKS = 64
 """Pages that are made anew at the same time, on threads and on a loop."""
 WITHIN_S = 60.0
 """How long one may take to be made anew, or read to its end."""
+LARGE = 65536
+"""Bytes of a body from which on it takes too long to compress on the loop."""
 FAILED = "a page could not be made anew; the old one is sent while it lasts"
 
 

@@ -31,7 +31,7 @@ from redis_mw_django.departure import Departure
 from redis_mw_django.gate import Gate
 from redis_mw_django.hiding import hide, of_nobody
 from redis_mw_django.keeping import completed, give, give_due, saves_errors
-from redis_mw_django.recording import judge, recorded, replaced
+from redis_mw_django.recording import judge, packed, recorded, replaced
 from redis_mw_django.refusals import aanswered, answered, arefusal, refusal, replayed
 from redis_mw_django.routes import marks_for
 from redis_mw_django.sessions import SessionStore, engine_is_ours, session_of
@@ -155,6 +155,7 @@ class RedisMiddleware:
         judge(arrival, request, response)
         if not is_refused:
             response = completed(response, arrival, session)
+        await packed(arrival, response)
         recording = recorded(arrival, request, response)
         if recording is not None:
             await arrival.application.arun(recording)
@@ -286,7 +287,7 @@ def _told(arrival: Arrival) -> HttpResponseBase | Respond | None:
 def _hide(request: HttpRequest, arrival: Arrival) -> None:
     exchange, layer = arrival.exchange, arrival.application.layer
     hidden = layer.hidden(exchange) if exchange.lookup is not None else None
-    if hidden is not None and (exchange.refreshing or hidden.changes(exchange.request.headers)):
+    if hidden is not None and hidden.changes(exchange.request.headers):
         hide(request, hidden)
 
 

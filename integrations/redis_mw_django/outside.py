@@ -176,7 +176,7 @@ def _begun(
 ) -> Arrival | None:
     """The arrival of this request, None where it is another one's, or Django's alone."""
     here = application()
-    if CARRIED in carrier or here.rooms.caching is None or not here.layer.caches_something:
+    if CARRIED in carrier or here.rooms.caching is None:
         return None
     try:
         request = read(carrier)

@@ -4,13 +4,15 @@ again, or the like of it, and replaced where something that is stored is the ans
 A whole one is stored before it leaves. A stream is kept as it passes (see ``stream``).
 """
 
+import asyncio
 from typing import Any, cast
 
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from redis_mw.flows import Flow
 from redis_mw_django.arrival import Arrival
+from redis_mw_django.behind import LARGE
 from redis_mw_django.refusals import replayed
 from redis_mw_django.stream import Stream
 
@@ -57,6 +59,15 @@ def recorded(arrival: Arrival, request: HttpRequest, response: HttpResponseBase)
     if whole is not None or closing.closes(exchange):
         return closing.close(exchange, whole)
     return None
+
+
+async def packed(arrival: Arrival, response: HttpResponseBase) -> None:
+    """A large body is made ready beside the loop, which others need; before ``recorded``."""
+    closing = arrival.application.layer.closing
+    if isinstance(response, HttpResponse) and closing.records(arrival.exchange):
+        body = response.content
+        if len(body) >= LARGE:
+            await asyncio.to_thread(closing.pack, arrival.exchange, body)
 
 
 def replaced(arrival: Arrival, response: HttpResponseBase) -> HttpResponseBase:

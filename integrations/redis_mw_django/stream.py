@@ -16,7 +16,7 @@ from django.http import StreamingHttpResponse
 from redis_mw.events import log
 from redis_mw.flows import Flow
 from redis_mw_django.arrival import Arrival
-from redis_mw_django.behind import WITHIN_S
+from redis_mw_django.behind import LARGE, WITHIN_S
 
 LOST = "a page could not be read to its end after its client had left; it is not stored"
 
@@ -61,8 +61,14 @@ class Stream:
     async def _passed_async(self, parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for part in parts:
             if self._over(part):
-                await self._application.arun(self._complete())
+                await self._complete_async()
             yield part
+        await self._complete_async()
+
+    async def _complete_async(self) -> None:
+        body = self._recorder.body
+        if body is not None and len(body) >= LARGE:
+            await asyncio.to_thread(self._closing.pack, self._exchange, body)
         await self._application.arun(self._complete())
 
     def _over(self, part: bytes) -> bool:

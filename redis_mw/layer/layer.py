@@ -95,11 +95,6 @@ class Layer:
         rooms = self.rooms
         return any(room is not None for room in rooms)
 
-    @property
-    def caches_something(self) -> bool:
-        """Whether any response may be kept: a rule says so, or a view that is decorated."""
-        return self._entries.cache_something
-
     def begin(
         self,
         request: Request,

@@ -233,8 +233,7 @@ def test_a_page_of_a_visitor_with_a_session_is_made_anew_without_saving_one(visi
     pages_site.hooks["inside"] = save
     assert is_hit(visit.get("/product/7/"))
     until(lambda: bool(made), "the page is made anew")
-    until(lambda: not made[0]._application.behind._threads.here() and not made[0]._application.behind._tasks.here(),
-          "and that is over")  # fmt: skip
+    visit.settle()
     assert not made[0].exists(made[0].session_key)
 
 

@@ -4,6 +4,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import httpx2
+from by_hand import until
 from colours import FOR_EVER, Running
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
@@ -59,7 +60,13 @@ class Visiting:
         assert self._running is not None
         return self._running.begin(function, *args)
 
+    def settle(self) -> None:
+        """Wait for what goes on behind the visitors' backs."""
+        behind: Any = application().behind
+        until(lambda: not behind._tasks.here() and not behind._threads.here(), "nothing goes on any more")
+
     def close(self) -> None:
+        self.settle()
         self._threads.shutdown()
         if self._running is not None:
             self._running.do(self._closed)
