@@ -47,6 +47,7 @@ def told(request: HttpRequest, **more: Any) -> JsonResponse:
     for name, value in hooks.get("fields", {}).items():
         response.headers[name] = value
     response.status_code = hooks.get("status", 200)
+    response._resource_closers += hooks.get("closers", [])
     return response
 
 

@@ -1,6 +1,7 @@
 """Visitors of the site under test, over WSGI or ASGI; each request has only the cookies that it is given."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from typing import Any
 
 import httpx2
@@ -20,12 +21,16 @@ class Visiting:
     def __init__(self, way: str) -> None:
         self.is_async = way.startswith("asgi")
         self.is_outermost = way.endswith("outermost")
-        made: Any = get_asgi_application() if self.is_async else get_wsgi_application()
-        self.app = outermost(made) if self.is_outermost else made
         self.trips = 0
         self.detached = 0
         self._running = Running() if self.is_async else None
         self._threads = ThreadPoolExecutor(64)
+
+    @cached_property
+    def app(self) -> Any:
+        """Made when it is first asked, so that a test may change the settings before."""
+        made: Any = get_asgi_application() if self.is_async else get_wsgi_application()
+        return outermost(made) if self.is_outermost else made
 
     def get(self, path: str, headers: Any = None, **cookies: str) -> httpx2.Response:
         return self.ask("GET", path, headers, **cookies)
