@@ -11,6 +11,7 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Any, cast
 
+from asgiref.sync import async_to_sync
 from django.http import StreamingHttpResponse
 
 from redis_mw.events import log
@@ -35,21 +36,24 @@ class Stream:
     def watch(self, response: StreamingHttpResponse) -> None:
         """Have the body pass through here."""
         body = response.streaming_content
-        replaced = self._closing.instead(self._exchange) is not None
-        if response.is_async:
+        leads = self._exchange.leads
+        then: list[Callable[[], None]] = []
+        if not response.is_async:
+            passed = self._passed(cast(Iterator[bytes], body))
+            response.streaming_content = passed
+            then = [lambda: self._read(passed)]
+        elif leads and self._application.stays:
+            is_left = self._closing.instead(self._exchange) is not None
+            pump = Pump(self._arrival, self._passed_async(cast(AsyncIterator[bytes], body)), is_left=is_left)
+            response.streaming_content = pump.parts()
+            then = [pump.leave]
+        else:
             passing = self._passed_async(cast(AsyncIterator[bytes], body))
-            if self._exchange.leads and self._application.stays:
-                pump = Pump(self._arrival, passing, is_left=replaced)
-                response.streaming_content = pump.parts()
-                cast(Any, response)._resource_closers.append(pump.leave)
-            else:
-                response.streaming_content = passing
-            return
-        passed = self._passed(cast(Iterator[bytes], body))
-        response.streaming_content = passed
-        if self._exchange.leads:
+            response.streaming_content = passing
+            then = [lambda: async_to_sync(self._read_async)(passing)]
+        if leads:
             # Before anything that it reads from is closed.
-            cast(Any, response)._resource_closers.insert(0, lambda: self._read(passed))
+            cast(Any, response)._resource_closers[:0] = then
 
     def _passed(self, parts: Iterator[bytes]) -> Iterator[bytes]:
         for part in parts:
@@ -86,6 +90,11 @@ class Stream:
         while self._exchange.leads and self._closing.records(self._exchange) and monotonic() < end:
             if next(passed, None) is None:
                 return
+
+    async def _read_async(self, passing: AsyncIterator[bytes]) -> None:
+        """The same under WSGI, where Django reads all of it at once, or nothing."""
+        async for _ in passing:
+            pass
 
 
 class Pump:

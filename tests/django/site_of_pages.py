@@ -136,6 +136,11 @@ def bare(request: HttpRequest) -> HttpResponse:
     return told(request)
 
 
+async def abare(request: HttpRequest) -> HttpResponse:
+    """Nobody caches it."""
+    return await atold(request)
+
+
 # What is kept, and what is not
 
 
@@ -302,7 +307,7 @@ def streamed(request: HttpRequest) -> StreamingHttpResponse:
     ran.append(request.path)
     response = StreamingHttpResponse(Parts(request))
     if "etag" in request.GET:
-        response.headers["ETag"] = '"of a stream"'
+        response.headers["ETag"] = '"of-a-stream"'
     return response
 
 
@@ -319,7 +324,7 @@ async def astreamed(request: HttpRequest) -> StreamingHttpResponse:
 
     response = StreamingHttpResponse(body())
     if "etag" in request.GET:
-        response.headers["ETag"] = '"of a stream"'
+        response.headers["ETag"] = '"of-a-stream"'
     return response
 
 
@@ -401,7 +406,7 @@ urlpatterns = [
     *[
         path(f"{view.__name__}/", view)
         for view in (
-            above, below, bare, visitor, limited_page, form, setting, in_language, in_some_language,
+            above, below, bare, abare, visitor, limited_page, form, setting, in_language, in_some_language,
             keyed, absent, grouped, skipped, flavoured, large, compressible, tagged, revalidated, never, private,
             by_its_own_word, twice, said, failing, streamed, astreamed, file, late_session, edit, edit_with_session,
             edit_once, start,
