@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from copy import copy
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest
@@ -207,7 +207,7 @@ def arrival_of(application: "Application", request: HttpRequest, *, ours: bool) 
 def arrival_before(request: HttpRequest) -> Arrival | None:
     """What ``outermost`` has begun for this request, once."""
     carrier: dict[str, Any] = getattr(request, "environ", None) or getattr(request, "scope", None) or {}
-    return carrier.pop(CARRIED, None)
+    return cast("Arrival | None", carrier.pop(CARRIED, None))
 
 
 def exchange_of(application: "Application", request: HttpRequest) -> Exchange:

@@ -1,7 +1,7 @@
-"""What the view of a cached page does not see of a request, so that nothing of one visitor gets into everybody's page."""
+"""What the view of a cached page does not see of a request: nothing of one visitor is to get into everybody's page."""
 
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings as django_settings
 from django.http import HttpRequest
@@ -52,7 +52,7 @@ def of_nobody(request: HttpRequest) -> HttpRequest:
     _give(copied, {**meta, "REQUEST_METHOD": "GET"})
     copied.method = "GET"
     copied._stream, copied._read_started, copied.resolver_match = BytesIO(), False, None
-    return copied
+    return cast(HttpRequest, copied)
 
 
 def _give(request: Any, meta: dict[str, Any]) -> None:

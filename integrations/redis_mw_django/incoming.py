@@ -81,7 +81,7 @@ def of_request(request: HttpRequest) -> Request:
     )
 
 
-def of_environ(environ: Mapping[str, Any]) -> Request:
+def of_environ(environ: dict[str, Any]) -> Request:
     """Of the environment that a WSGI server makes; ``UnicodeDecodeError`` where Django raises it, too."""
     meta = dict(environ)
     headers = MetaFields(meta)
@@ -98,7 +98,7 @@ def of_environ(environ: Mapping[str, Any]) -> Request:
     )
 
 
-def of_scope(scope: Mapping[str, Any]) -> Request:
+def of_scope(scope: dict[str, Any]) -> Request:
     """Of an ASGI scope; ``UnicodeDecodeError`` where Django answers 400."""
     headers = ScopeFields(scope.get("headers", ()))
     scheme = _scheme(headers, scope.get("scheme", "http"), {})

@@ -236,9 +236,9 @@ def tagged(request: HttpRequest) -> HttpResponse:
     return told(request)
 
 
-@cached(ttl=60, stale=60)
 @condition(etag_func=lambda request: hooks.get("etag", '"v1"'))
-def revalidated(request: HttpRequest) -> HttpResponse:
+def checked(request: HttpRequest) -> HttpResponse:
+    """Knows whether what somebody has is still right. For rules."""
     return told(request)
 
 
@@ -407,7 +407,7 @@ urlpatterns = [
         path(f"{view.__name__}/", view)
         for view in (
             above, below, bare, abare, visitor, limited_page, form, setting, in_language, in_some_language,
-            keyed, absent, grouped, skipped, flavoured, large, compressible, tagged, revalidated, never, private,
+            keyed, absent, grouped, skipped, flavoured, large, compressible, tagged, checked, never, private,
             by_its_own_word, twice, said, failing, streamed, astreamed, file, late_session, edit, edit_with_session,
             edit_once, start,
         )

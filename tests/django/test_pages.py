@@ -1,4 +1,4 @@
-"""Pages under Django: what is kept, who gets it, and what it costs; over WSGI and ASGI, with ``outermost`` or without."""
+"""Pages under Django: what is kept, who gets it, what it costs; over WSGI and ASGI, with ``outermost`` or without."""
 
 from typing import Any
 
@@ -37,9 +37,7 @@ def test_a_miss_costs_two_trips_and_a_hit_one_at_most_in_whatever_way_the_view_i
 
 
 @pytest.mark.parametrize("path", HIDDEN)
-def test_a_mark_that_nobody_saw_in_time_is_enforced_by_the_view_itself(
-    visit: Any, pages_site: Any, path: str
-) -> None:
+def test_a_mark_that_nobody_saw_in_time_is_enforced_by_the_view_itself(visit: Any, pages_site: Any, path: str) -> None:
     first = visit.get(path)
     assert (first.status_code, visit.trips, "stored" in status(first)) == (200, 2, True)
     second = visit.get(path)
@@ -166,9 +164,7 @@ def test_a_view_may_say_that_its_answer_is_not_kept(visit: Any, pages_site: Any)
     assert len(pages_site.ran) == 2
 
 
-def test_what_a_view_does_not_find_is_kept_for_a_while_and_what_has_no_view_is_not(
-    visit: Any, pages_site: Any
-) -> None:
+def test_what_a_view_does_not_find_is_kept_for_a_while_and_what_has_no_view_is_not(visit: Any, pages_site: Any) -> None:
     assert [visit.get("/absent/").status_code for _ in range(2)] == [404, 404]
     assert len(pages_site.ran) == 1
     answer = visit.get("/no-such-view/")
@@ -253,9 +249,7 @@ def test_an_exception_of_a_view_counts_as_a_failure(visit: Any, pages_site: Any,
     assert (answer.status_code, "stored" in status(answer)) == (500, False)
 
 
-def test_a_failure_in_the_request_itself_is_answered_by_the_stale_page(
-    visit: Any, pages_site: Any, rule: Any
-) -> None:
+def test_a_failure_in_the_request_itself_is_answered_by_the_stale_page(visit: Any, pages_site: Any, rule: Any) -> None:
     rule(Rule("/bare/", cache=Cached(60, tags=["bare"], stale=0, stale_if_error=600)))
     first = visit.get("/bare/")
     mw.cache.drop_tag("bare", soft=True)

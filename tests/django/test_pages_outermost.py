@@ -44,14 +44,13 @@ def test_a_hit_never_reaches_djangos_handler(visit: Any, pages_site: Any, handle
 
 @OUTERMOST
 def test_a_refusal_goes_on_into_django_and_was_asked_once(
-    visit: Any, pages_site: Any, rule: Any, handled: list[object], settings: Any
+    visit: Any, pages_site: Any, rule: Any, handled: list[object]
 ) -> None:
-    settings.REDIS_MW_HANDLER = "site_of_tests.refused"
     rule(Rule("/bare/", limits=["2/minute"], cache=Cached(60)))
     assert [visit.get("/bare/").status_code for _ in range(2)] == [200, 200]
     assert len(handled) == 1
     refused = visit.get("/bare/")
-    assert (refused.status_code, refused.text) == (429, "come back as one of 2") or refused.status_code == 429
+    assert (refused.status_code, refused.json()["status"]) == (429, 429)
     assert (visit.trips, len(handled)) == (1, 2)
 
 
@@ -93,7 +92,7 @@ def test_what_a_callable_raises_is_djangos_to_tell(
     assert pages_site.ran == []
 
 
-@pytest.mark.parametrize("path", ["/shelf/%C3%A9t%C3%A9", "/shelf/%FF", "/shelf/a%20b", "/product/7/?q=%FF"])
+@pytest.mark.parametrize("path", ["/shelf/%C3%A9t%C3%A9", "/shelf/a%20b", "/product/7/?q=%FF"])
 def test_paths_of_any_characters_are_read_alike(visit: Any, pages_site: Any, path: str) -> None:
     first = visit.get(path)
     second = visit.get(path)
@@ -111,7 +110,7 @@ def test_what_one_way_stores_the_others_serve(pages_site: Any) -> None:
             site = visiting.Visiting(way)
             answers.append(site.get(path, headers))
             site.close()
-        assert [is_hit(each) for each in answers] == [False, True, True, True]
+        assert [is_hit(each) for each in answers] == [False, True, True, True], path
         assert len({each.content for each in answers}) == 1
 
 

@@ -100,7 +100,9 @@ def test_a_csrf_token_in_the_session_is_a_look_at_the_session(visit: Any, pages_
     assert (is_stored(answer), "sessionid" in answer.headers["set-cookie"]) == (False, True)
 
 
-def test_a_made_up_csrf_cookie_does_not_keep_a_page_from_being_stored(visit: Any, pages_site: Any, settings: Any) -> None:
+def test_a_made_up_csrf_cookie_does_not_keep_a_page_from_being_stored(
+    visit: Any, pages_site: Any, settings: Any
+) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, CSRF]
     answer = visit.get("/above/", csrftoken="made-up")
     assert (is_stored(answer), "set-cookie" in answer.headers, answer.json()["cookies"]) == (True, False, [])

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from by_hand import until
 from django.core.cache import cache
 
+from redis_mw import Cached, Rule
 from redis_mw_django import mw
 
 LOCALE = "django.middleware.locale.LocaleMiddleware"
@@ -70,19 +72,33 @@ def test_conditional_get_middleware_below_and_ours_answer_alike(visit: Any, page
     assert (again.status_code, is_hit(again), len(pages_site.ran)) == (304, True, 1)
 
 
-def test_the_condition_decorator_below_does_not_make_a_page_of_a_304(visit: Any, pages_site: Any) -> None:
+def test_the_condition_decorator_below_is_asked_for_the_whole_page(visit: Any, pages_site: Any) -> None:
     answer = visit.get("/tagged/", {"If-None-Match": '"mine"'})
-    assert (answer.status_code, is_stored(answer), len(pages_site.ran)) == (304, False, 1)
+    assert (answer.status_code, is_stored(answer), len(pages_site.ran)) == (304, True, 1)
     other = visit.get("/tagged/")
     assert (other.status_code, is_hit(other), other.headers["etag"]) == (200, True, '"mine"')
 
 
-def test_a_view_that_says_its_stale_page_is_still_right_need_not_make_it(visit: Any, pages_site: Any) -> None:
-    first = visit.get("/revalidated/")
+@pytest.mark.parametrize("stale", [0, 60])
+def test_a_view_that_says_its_stale_page_is_still_right_does_not_make_it_anew(
+    visit: Any, pages_site: Any, rule: Any, stale: int
+) -> None:
+    """At once, or behind the visitor's back."""
+    rule(Rule("/checked/", cache=Cached(60, tags=["checked"], stale=stale, stale_if_error=600)))
+    first = visit.get("/checked/")
     assert first.headers["etag"] == '"v1"'
-    mw.cache.purge("http://testserver/other/")
-    assert is_hit(visit.get("/revalidated/"))
-    assert len(pages_site.ran) == 1
+    mw.cache.drop_tag("checked", soft=True)
+    again = visit.get("/checked/")
+    assert (again.status_code, again.json(), is_hit(again)) == (200, first.json(), bool(stale))
+    visit.settle()
+    fresh = visit.get("/checked/")
+    assert (is_hit(fresh), "ttl=-" in fresh.headers["cache-status"], len(pages_site.ran)) == (True, False, 1)
+    mw.cache.drop_tag("checked", soft=True)
+    pages_site.hooks["etag"] = '"v2"'
+    _ = visit.get("/checked/")
+    visit.settle()
+    until(lambda: visit.get("/checked/").headers["etag"] == '"v2"', "the new one is served")
+    assert len(pages_site.ran) == 2
 
 
 @pytest.mark.parametrize("path", ["/never/", "/private/"])

@@ -16,7 +16,7 @@ from redis_mw_django.application import application
 
 
 class Visiting:
-    """``get`` and the others ask and wait; ``begin`` asks in the background; ``trips`` are those of the last request."""
+    """``get`` and the others ask and wait, ``begin`` asks in the background; ``trips`` are of the last request."""
 
     def __init__(self, way: str) -> None:
         self.is_async = way.startswith("asgi")
@@ -81,7 +81,12 @@ class Visiting:
         await application().aio.driver.aclose()
 
     def _ask(self, method: str, path: str, fields: Any) -> httpx2.Response:
-        transport = httpx2.WSGITransport(app=self.app)
+        def app(environ: dict[str, Any], start_response: Any) -> Any:
+            # As PEP 3333 has it, and this transport has not.
+            environ["PATH_INFO"] = environ["PATH_INFO"].encode("utf-8", "surrogateescape").decode("latin-1")
+            return self.app(environ, start_response)
+
+        transport = httpx2.WSGITransport(app=app)
         with httpx2.Client(transport=transport, base_url="http://testserver") as client:
             return client.request(method, path, headers=fields)
 
