@@ -1,7 +1,7 @@
 """redis-mw for Django: translation between the framework and the core, no decisions.
 
-``mw`` and ``amw`` are the direct faces that Django's settings describe, made when first used; importing this package
-reads no setting and connects to nothing.
+``mw`` and ``amw`` are the direct faces that Django's settings describe, made when first used; ``outermost`` goes around
+the application that a server runs. Importing this package reads no setting and connects to nothing.
 """
 
 from importlib.util import find_spec
@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     mw: RedisMW
     amw: AsyncRedisMW
 
-__all__ = ["amw", "mw"]
+__all__ = ["amw", "mw", "outermost"]
+
+
+def outermost(app: Any) -> Any:
+    """``outermost(get_wsgi_application())``, ``outermost(get_asgi_application())``: answers what the cache has before
+    Django runs, and hands all else on to it. ``RedisMiddleware`` stays: it is what keeps pages, and serves them alone.
+    """
+    from redis_mw_django.outside import around
+
+    return around(app)
 
 
 class _Face:

@@ -24,11 +24,12 @@ from redis_mw.engine.sync import SyncDriver
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.aio import AsyncRedisMW
 from redis_mw.faces.attending import attend, attend_cache
+from redis_mw.faces.following import ended, ended_soon
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
 from redis_mw.layer.cookie import SessionCookie
-from redis_mw.layer.exchange import Exchange
+from redis_mw.layer.exchange import Exchange, Follow, Opened
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.rooms import rooms_of
 from redis_mw.layer.secrets import signing_secrets
@@ -36,11 +37,22 @@ from redis_mw.limits.verdict import Explanation
 from redis_mw.sessions.room import Room, furnish
 from redis_mw.settings import Settings, microseconds, replace
 from redis_mw_django.arrival import exchange_of
+from redis_mw_django.behind import Behind
+from redis_mw_django.incoming import kept_fields
 
 T = TypeVar("T")
 
 AFTERWARDS_S = 1.0
 """How long clean-up that no response waits for may take."""
+
+MADE_OF = frozenset(
+    {
+        *("REDIS_MW", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "SESSION_COOKIE_AGE", "SESSION_COOKIE_NAME"),
+        *("ALLOWED_HOSTS", "CSRF_COOKIE_NAME", "CSRF_USE_SESSIONS"),
+        *("USE_X_FORWARDED_HOST", "USE_X_FORWARDED_PORT", "SECURE_PROXY_SSL_HEADER"),
+    }
+)
+"""The settings that an application is made of."""
 
 
 class Application:
@@ -50,6 +62,10 @@ class Application:
         settings = settings_tree()
         self.settings = _for_worker(replace(settings, url=url) if url else settings, worker)
         self.rooms = rooms_of(self.settings, events_of(self.settings), rooms_secret(self.settings))
+        if self.rooms.caching is not None and not self.settings.allowed_hosts:
+            # With none, too, Django allows some while DEBUG is on: those for which nothing is refused here.
+            self.rooms.caching.hosts = frozenset(host.lower() for host in django_settings.ALLOWED_HOSTS)
+        self.behind = Behind()
         self.sync = RedisMW(self.settings, rooms=self.rooms)
         self._explained_by(self.sync)
         self._by_loop: dict[asyncio.AbstractEventLoop, AsyncRedisMW] = {}
@@ -58,7 +74,9 @@ class Application:
     def layer(self) -> Layer:
         """The request layer; raises ``SettingsError`` where cookies cannot be signed."""
         cookie = SessionCookie(name=django_settings.SESSION_COOKIE_NAME)
-        return Layer(self.settings, self._furnished(), cookie, self.rooms)
+        csrf = () if django_settings.CSRF_USE_SESSIONS else (django_settings.CSRF_COOKIE_NAME,)
+        room = self._furnished()
+        return Layer(self.settings, room, cookie, self.rooms, csrf_cookies=csrf, kept_fields=kept_fields())
 
     @cached_property
     def needs_routes(self) -> bool:
@@ -104,6 +122,23 @@ class Application:
             return await sync_to_async(self.run)(flow)
         return await self.aio.driver.run(flow)
 
+    def open(self, exchange: Exchange) -> Opened:
+        """Ask what a request needs before its view may run; waits for other requests where that is to be done."""
+        opened = self.run(self.layer.open(exchange, eager=False))
+        while isinstance(opened, Follow):
+            self.attend(exchange)
+            opened = self.run(self.layer.follow(exchange, ended=ended(opened), eager=False))
+        return opened
+
+    async def aopen(self, exchange: Exchange) -> Opened:
+        """The same on the event loop."""
+        opened = await self.arun(self.layer.open(exchange, eager=False))
+        while isinstance(opened, Follow):
+            self.attend(exchange)
+            is_over = await ended_soon(opened)
+            opened = await self.arun(self.layer.follow(exchange, ended=is_over, eager=False))
+        return opened
+
     def detach(self, flow: Flow[Any]) -> None:
         """Perform a flow that no response waits for."""
         self.sync.driver.detach(flow, AFTERWARDS_S)
@@ -140,6 +175,11 @@ class Application:
             return await self.arun(flow)
         finally:
             attend_cache(self._driver(), self.caching)
+
+    @property
+    def stays(self) -> bool:
+        """Whether this is a loop that lives on after the request."""
+        return isinstance(self._driver(), AsyncDriver)
 
     def _driver(self) -> SyncDriver | AsyncDriver:
         """The driver that ``run`` or, on a loop that lives on, ``arun`` uses here."""
@@ -254,7 +294,7 @@ _closing: set[asyncio.Task[None]] = set()
 
 
 def _forget(*, setting: str, **_: Any) -> None:
-    if setting in ("REDIS_MW", "SECRET_KEY", "SECRET_KEY_FALLBACKS", "SESSION_COOKIE_AGE", "SESSION_COOKIE_NAME"):
+    if setting in MADE_OF:
         while _made:
             _made.popitem()[1].close()
 

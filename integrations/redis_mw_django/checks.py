@@ -14,6 +14,7 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.urls import get_resolver
 from django.utils.module_loading import import_string
 
+from redis_mw.caching.pages.entry import Entry as Page
 from redis_mw.errors import MissingExtra, PolicyError, Problem, SettingsError
 from redis_mw.faces.listening import events_of
 from redis_mw.idempotency.entry import Entry as Claimed
@@ -52,8 +53,9 @@ def settings_hold() -> Iterator[CheckMessage]:
         for view in _views():
             for placed in all_marks(view.view):
                 entry = entries.of_mark(placed, "")
-                if isinstance(entry, (Locked, Claimed)) and entry.template is not None:
-                    entry.template.must_know(view.parameters, f"{placed.place} at {view.route}")
+                if isinstance(entry, (Locked, Claimed, Page)):
+                    for template in entry.templates:
+                        template.must_know(view.parameters, f"{placed.place} at {view.route}")
         if tree.sessions is not None:
             _ = furnish(tree, tree.sessions, (), events)
     except SettingsError as error:

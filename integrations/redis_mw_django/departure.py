@@ -19,6 +19,7 @@ class Departure:
     """
 
     def __init__(self, arrival: Arrival) -> None:
+        self._arrival = arrival
         self._application = arrival.application
         self._exchange = arrival.exchange
         self._leaves_work = _leaves_work(arrival.exchange)
@@ -28,7 +29,9 @@ class Departure:
     def follow(self, response: HttpResponseBase) -> None:
         """Wait for the end of this response."""
         exchange = self._exchange
-        exchange.status, exchange.started = response.status_code, True
+        exchange.started = True
+        if not self._arrival.noted:  # what stands in for a failure is no success of the application's
+            exchange.status = response.status_code
         if not self._leaves_work:
             return
         # Not the response itself: it would never be thrown away while something of its own holds it.
@@ -44,7 +47,10 @@ class Departure:
         cast(Any, response)._resource_closers.append(closed)
 
     def at_once(self) -> None:
-        """The request is over."""
+        """The request is over; where its body is still made for others, once that is."""
+        self._arrival.at_rest(self._end)
+
+    def _end(self) -> None:
         if not self._over:
             self._over = True
             layer = self._application.layer
@@ -55,4 +61,5 @@ class Departure:
 def _leaves_work(exchange: Exchange) -> bool:
     """Whether anything may have to be done; what the view takes or charges is known only in the end."""
     taken = (exchange.tally, exchange.attempt, exchange.after)
-    return bool(exchange.turns) or any(each is not None for each in taken)
+    looked_up = exchange.lookup is not None and exchange.lookup.settles
+    return looked_up or bool(exchange.turns) or any(each is not None for each in taken)

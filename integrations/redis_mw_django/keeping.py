@@ -1,6 +1,7 @@
 """What a response still needs of its session where Django's own middleware does not see to it."""
 
 from collections.abc import AsyncIterator, Iterator
+from importlib import import_module
 from typing import cast
 
 from django.conf import settings as django_settings
@@ -28,6 +29,16 @@ def completed(response: HttpResponseBase, arrival: Arrival, session: SessionStor
     if isinstance(response, StreamingHttpResponse) and not isinstance(response, FileResponse):
         _watch(response, session)
     return response
+
+
+def give_due(response: HttpResponseBase, arrival: Arrival) -> None:
+    """Set the session cookie that is due on a response of ours; no view and no middleware of Django's has run."""
+    visit = arrival.exchange.visit
+    id = arrival.due(visit) if visit is not None else None
+    if id is not None:
+        engine = import_module(django_settings.SESSION_ENGINE)
+        give(response, id, engine.SessionStore(arrival.session_key))
+        arrival.sign(response)
 
 
 def saves_errors(arrival: Arrival, response: HttpResponseBase, session: SessionStore) -> bool:

@@ -1,12 +1,11 @@
 """``RedisMiddleware``: the first of MIDDLEWARE, around Django's own SessionMiddleware, which stays."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any, cast
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings as django_settings
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
@@ -14,32 +13,36 @@ from django.http.response import HttpResponseBase
 from django.utils.functional import SimpleLazyObject
 
 from redis_mw.errors import LeaseLost, Refusal, SessionLimitReached, SessionUnavailable
+from redis_mw.events import log
 from redis_mw.faces.aio import AsyncRedisMW
+from redis_mw.faces.caching import RequestCache
 from redis_mw.faces.holding import Holding
 from redis_mw.faces.limits import AsyncRequestLimits, RequestLimits
 from redis_mw.faces.locks import RequestLocks
 from redis_mw.faces.sync import RedisMW
-from redis_mw.flows import Flow
-from redis_mw.layer.exchange import Proceed, Replay, Respond
+from redis_mw.layer.exchange import Replay, Respond
 from redis_mw.policy.current import CURRENT, GATE, Context
 from redis_mw.policy.marks import Placed
 from redis_mw_django.application import application
-from redis_mw_django.arrival import ARRIVAL, ATTRIBUTE, Arrival
+from redis_mw_django.arrival import ARRIVAL, ATTRIBUTE, Arrival, arrival_before, arrival_of
+from redis_mw_django.behind import FAILED, WITHIN_S, read, read_to_end
 from redis_mw_django.body import read_into
 from redis_mw_django.departure import Departure
 from redis_mw_django.gate import Gate
-from redis_mw_django.keeping import completed, give, saves_errors
-from redis_mw_django.recording import recorded
+from redis_mw_django.hiding import hide, of_nobody
+from redis_mw_django.keeping import completed, give, give_due, saves_errors
+from redis_mw_django.recording import judge, packed, recorded, replaced
 from redis_mw_django.refusals import aanswered, answered, arefusal, refusal, replayed
 from redis_mw_django.routes import marks_for
-from redis_mw_django.sessions import SessionStore, session_of
+from redis_mw_django.sessions import SessionStore, engine_is_ours, session_of
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase] | Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
 class RedisMiddleware:
-    """Asks what holds for a request (limits, locks, its idempotency key), signs session cookies on their way out and
-    unsigns them on their way in, answers for what was refused, and replays what was answered before.
+    """Asks what holds for a request (limits, locks, its idempotency key, its page), signs session cookies on their way
+    out and unsigns them on their way in, answers for what was refused, and with what was answered before or is stored;
+    what the view answers it keeps, where that may be.
 
     ``request.redis_mw`` and ``redis_mw.current()`` are the request's ``Context``. An engine that is not ours keeps its
     cookies as they are. Settings that cannot be used raise here, when Django loads its middleware.
@@ -50,8 +53,7 @@ class RedisMiddleware:
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
-        engine = import_module(django_settings.SESSION_ENGINE)
-        self._ours = issubclass(engine.SessionStore, SessionStore)
+        self._ours = engine_is_ours()
         layer = application().layer
         if self._ours and layer.room is None:
             raise ImproperlyConfigured("SESSION_ENGINE is redis_mw_django.sessions, but REDIS_MW turns sessions off")
@@ -66,33 +68,62 @@ class RedisMiddleware:
 
     def _around(self, request: HttpRequest) -> HttpResponseBase:
         with self._arrived(request, application().sync) as arrival:
-            response = self._answer(request, arrival)
-            recording = recorded(arrival, response)
-            if recording is not None:
-                arrival.application.run(recording)
-            return _left(response, arrival)
+            answer = self._opened(request, arrival)
+            if answer is None:
+                answer = self._answer(request, arrival)
+            if _refreshes(arrival) and arrival.application.behind.has_thread:
+                self._refresh(request, arrival)
+            return _left(answer, arrival)
 
     async def _around_async(self, request: HttpRequest) -> HttpResponseBase:
         with self._arrived(request, application().aio) as arrival:
-            arrival.holding = Holding(arrival.exchange)
+            answer = await self._opened_async(request, arrival)
+            if answer is None and arrival.exchange.leads and arrival.application.stays:
+                return await self._lead(request, arrival)
+            if answer is None:
+                answer = await self._answer_async(request, arrival)
+            if _refreshes(arrival) and arrival.application.behind.has_task:
+                self._refresh_async(request, arrival)
+            return _left(answer, arrival)
+
+    async def _lead(self, request: HttpRequest, arrival: Arrival) -> HttpResponseBase:
+        """Have the view make a page for others as well, to its end, though the client may leave meanwhile."""
+        left = False
+
+        async def answer() -> HttpResponseBase:
             try:
-                response = await arrival.holding.around(self._answer_async(request, arrival))
-            except LeaseLost as lost:
-                response = await arefusal(request, lost)
-            recording = recorded(arrival, response)
-            if recording is not None:
-                await arrival.application.arun(recording)
-            return _left(response, arrival)
+                response = _left(await self._answer_async(request, arrival), arrival)
+            except BaseException:
+                Departure(arrival).at_once()
+                raise
+            if left:
+                await read_to_end(response)
+            return response
+
+        arrival.led = True
+        try:
+            return await asyncio.shield(arrival.application.behind.in_task(answer()))
+        except asyncio.CancelledError:
+            left = True
+            raise
+
+    def _opened(self, request: HttpRequest, arrival: Arrival) -> HttpResponseBase | None:
+        """Ask what has to be asked before the view may run; what is answered in its place, if anything is."""
+        if arrival.opened is None and arrival.broken is None and arrival.asks:
+            _read_body(arrival)
+            arrival.opened = arrival.application.open(arrival.exchange)
+        return refusal(request, opened.refusal) if isinstance(opened := _told(arrival), Respond) else opened
+
+    async def _opened_async(self, request: HttpRequest, arrival: Arrival) -> HttpResponseBase | None:
+        """The same on the event loop."""
+        if arrival.opened is None and arrival.broken is None and arrival.asks:
+            _read_body(arrival)
+            arrival.opened = await arrival.application.aopen(arrival.exchange)
+        return await arefusal(request, opened.refusal) if isinstance(opened := _told(arrival), Respond) else opened
 
     def _answer(self, request: HttpRequest, arrival: Arrival) -> HttpResponseBase:
         """What the application answers, or what is answered in its place."""
-        _read_body(arrival)
-        opened = arrival.application.run(_open(arrival)) if arrival.asks else Proceed()
-        arrival.attend()
-        if isinstance(opened, Replay):
-            return replayed(opened.response)
-        if isinstance(opened, Respond):
-            return refusal(request, opened.refusal)
+        _hide(request, arrival)
         response = cast(HttpResponseBase, self.get_response(request))
         session = session_of(request)
         if session is not None and saves_errors(arrival, response, session):
@@ -102,19 +133,37 @@ class RedisMiddleware:
                 pass  # the error page goes out either way
             else:
                 give(response, session.session_key, session)
-        if _is_to_be_refused(arrival, response):
-            return refusal(request, cast(Refusal, arrival.refused))
-        return completed(response, arrival, session)
+        is_refused = _is_to_be_refused(arrival, response)
+        if is_refused:
+            response = refusal(request, cast(Refusal, arrival.refused))
+        judge(arrival, request, response)
+        if not is_refused:
+            response = completed(response, arrival, session)
+        recording = recorded(arrival, request, response)
+        if recording is not None:
+            arrival.application.run(recording)
+        return replaced(arrival, response)
 
     async def _answer_async(self, request: HttpRequest, arrival: Arrival) -> HttpResponseBase:
         """The same on the event loop."""
-        _read_body(arrival)
-        opened = await arrival.application.arun(_open(arrival)) if arrival.asks else Proceed()
-        arrival.attend()
-        if isinstance(opened, Replay):
-            return replayed(opened.response)
-        if isinstance(opened, Respond):
-            return await arefusal(request, opened.refusal)
+        _hide(request, arrival)
+        arrival.holding = Holding(arrival.exchange)
+        try:
+            response, session, is_refused = await arrival.holding.around(self._answered_async(request, arrival))
+        except LeaseLost as lost:
+            response, session, is_refused = await arefusal(request, lost), None, True
+        judge(arrival, request, response)
+        if not is_refused:
+            response = completed(response, arrival, session)
+        await packed(arrival, response)
+        recording = recorded(arrival, request, response)
+        if recording is not None:
+            await arrival.application.arun(recording)
+        return replaced(arrival, response)
+
+    async def _answered_async(
+        self, request: HttpRequest, arrival: Arrival
+    ) -> tuple[HttpResponseBase, SessionStore | None, bool]:
         response = await cast(Awaitable[HttpResponseBase], self.get_response(request))
         session = session_of(request)
         if session is not None and saves_errors(arrival, response, session):
@@ -125,8 +174,43 @@ class RedisMiddleware:
             else:
                 give(response, session.session_key, session)
         if _is_to_be_refused(arrival, response):
-            return await arefusal(request, cast(Refusal, arrival.refused))
-        return completed(response, arrival, session)
+            return await arefusal(request, cast(Refusal, arrival.refused)), session, True
+        return response, session, False
+
+    def _refresh(self, request: HttpRequest, arrival: Arrival) -> None:
+        """Have the page that is being served made anew, by a request that nobody has sent."""
+        refreshing = arrival.refresh()
+        if refreshing is None:
+            return
+        nobodys = of_nobody(request)
+
+        def refresh() -> None:
+            with self._arrived(nobodys, refreshing.application.sync, refreshing):
+                response = _left(self._answer(nobodys, refreshing), refreshing)
+            try:
+                read(response)
+            finally:
+                response.close()
+
+        refreshing.application.behind.on_thread(refresh, Departure(refreshing).at_once)
+
+    def _refresh_async(self, request: HttpRequest, arrival: Arrival) -> None:
+        """The same on the event loop."""
+        refreshing = arrival.refresh()
+        if refreshing is None:
+            return
+        nobodys = of_nobody(request)
+
+        async def refresh() -> None:
+            try:
+                async with asyncio.timeout(WITHIN_S):
+                    with self._arrived(nobodys, refreshing.application.aio, refreshing):
+                        response = _left(await self._answer_async(nobodys, refreshing), refreshing)
+                    await read_to_end(response)
+            except Exception:
+                log.exception(FAILED)
+
+        _ = refreshing.application.behind.in_task(refresh())
 
     def _before_view(self, request: HttpRequest, view: Any, *arguments: object) -> HttpResponseBase | None:
         """Ask for the marks of a view that another middleware chose; one trip more."""
@@ -165,16 +249,22 @@ class RedisMiddleware:
         return answered(request, exception)
 
     @contextmanager
-    def _arrived(self, request: HttpRequest, face: RedisMW | AsyncRedisMW) -> Generator[Arrival]:
+    def _arrived(
+        self, request: HttpRequest, face: RedisMW | AsyncRedisMW, arrival: Arrival | None = None
+    ) -> Generator[Arrival]:
         """Hold the request's context while it is answered; where no response comes out of it, end it."""
-        arrival = Arrival(application(), request, ours=self._ours)
-        setattr(request, ATTRIBUTE, arrival)
+        arrival = arrival or arrival_before(request)
+        if arrival is None:
+            arrival = arrival_of(application(), request, ours=self._ours)
+        else:
+            arrival.meet(request)
         here, there = CURRENT.set(_shown(request, arrival, face)), ARRIVAL.set(arrival)
         before = GATE.set(Gate(arrival))
         try:
             yield arrival
         except BaseException:
-            Departure(arrival).at_once()
+            if not arrival.led:
+                Departure(arrival).at_once()
             raise
         finally:
             GATE.reset(before)
@@ -182,8 +272,28 @@ class RedisMiddleware:
             CURRENT.reset(here)
 
 
-def _open(arrival: Arrival) -> Flow[Proceed | Respond | Replay]:
-    return arrival.application.layer.open(arrival.exchange, eager=False)
+def _told(arrival: Arrival) -> HttpResponseBase | Respond | None:
+    """What comes of the asking: a response that was given before, a refusal, or nothing: then the view may run."""
+    if arrival.broken is not None:
+        raise arrival.broken
+    arrival.attend()
+    if isinstance(arrival.opened, Replay):
+        response = replayed(arrival.opened.response)
+        give_due(response, arrival)
+        return response
+    return arrival.opened if isinstance(arrival.opened, Respond) else None
+
+
+def _hide(request: HttpRequest, arrival: Arrival) -> None:
+    exchange, layer = arrival.exchange, arrival.application.layer
+    hidden = layer.hidden(exchange) if exchange.lookup is not None else None
+    if hidden is not None and hidden.changes(exchange.request.headers):
+        hide(request, hidden)
+
+
+def _refreshes(arrival: Arrival) -> bool:
+    lookup = arrival.exchange.lookup
+    return lookup is not None and lookup.refreshes
 
 
 def _read_body(arrival: Arrival) -> None:
@@ -211,7 +321,8 @@ def _shown(request: HttpRequest, arrival: Arrival, face: RedisMW | AsyncRedisMW)
         else:
             limits = RequestLimits(face.limits, layer, exchange)
     session = SimpleLazyObject(lambda: cast(Any, request).session)
-    context = Context(face, session, limits, RequestLocks(face.driver, arrival.exchange))
+    exchange = arrival.exchange
+    context = Context(face, session, limits, RequestLocks(face.driver, exchange), RequestCache(exchange))
     cast(Any, request).redis_mw = context
     return context
 

@@ -171,6 +171,8 @@ class Operations(SessionMethods, SessionBase):
 
     def _saving(self, must_create: bool) -> Flow[Closed]:
         visit = self._visit
+        if self._is_nobodys:
+            return Closed("unchanged")
         if self._deleted:
             raise UpdateError
         yield from visit.load()
@@ -206,7 +208,7 @@ class Operations(SessionMethods, SessionBase):
         self._set_key(None)
         self._visit.agent = before.agent
         closed = Closed("unchanged")
-        if self._set_lifetime(data):
+        if not self._is_nobodys and self._set_lifetime(data):
             closed = yield from self._visit.close(data, keep_empty=True)
             self._check(closed)
         else:
@@ -248,6 +250,11 @@ class Operations(SessionMethods, SessionBase):
         else:
             self._visit.regenerate()
         self._mark()
+
+    @property
+    def _is_nobodys(self) -> bool:
+        """Whether the request is one that nobody has sent: a session of its would be nobody's."""
+        return self._arrival is not None and self._arrival.exchange.refreshing
 
     # Between Django's words and the visit's
 

@@ -1,37 +1,87 @@
-"""The response on its way to the client, kept for whoever sends the request again.
+"""The response on its way to the client: judged as it leaves Django's middleware, kept for whoever sends the request
+again, or the like of it, and replaced where something that is stored is the answer.
 
-A whole one is stored before it leaves. A stream is kept as it passes, and stored before its end can be seen: with its
-last part, or with the last byte that was announced, since a client that has those may think that all is done.
+A whole one is stored before it leaves. A stream is kept as it passes (see ``stream``).
 """
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
 from typing import Any, cast
 
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
 from redis_mw.flows import Flow
 from redis_mw_django.arrival import Arrival
+from redis_mw_django.behind import LARGE
+from redis_mw_django.refusals import replayed
+from redis_mw_django.stream import Stream
 
 NOT_LET_PASS = (401, 403)
+TOKEN = "CSRF_COOKIE_NEEDS_UPDATE"
+"""What Django leaves in META where a CSRF token was asked for; its middleware sets it to False, once that is sent."""
 
 
-def recorded(arrival: Arrival, response: HttpResponseBase) -> Flow[None] | None:
+def noticed(arrival: Arrival, request: HttpRequest) -> None:
+    """Note whether what is answered may be for this visitor only."""
+    exchange = arrival.exchange
+    exchange.accessed = bool(getattr(getattr(request, "session", None), "accessed", False))
+    exchange.csrf = TOKEN in request.META
+
+
+def judge(arrival: Arrival, request: HttpRequest, response: HttpResponseBase) -> None:
+    """Take note of the head of the response, as the application made it."""
+    exchange, closing = arrival.exchange, arrival.application.layer.closing
+    if exchange.stopped or not closing.notes(exchange):
+        return
+    arrival.noted = True
+    exchange.status = response.status_code
+    fields = [(str(name), str(value)) for name, value in cast(Any, response).items()]
+    cookies = [("Set-Cookie", morsel.OutputString()) for morsel in response.cookies.values()]
+    exchange.headers = (*fields, *cookies)
+    noticed(arrival, request)
+    closing.judge(exchange)
+
+
+def recorded(arrival: Arrival, request: HttpRequest, response: HttpResponseBase) -> Flow[None] | None:
     """What has to be run before this response leaves, None for nothing; a stream is watched from now on.
 
     A file is watched like any stream, so the server does not send it by itself.
     """
-    exchange, layer = arrival.exchange, arrival.application.layer
-    if exchange.attempt is None or not layer.closing.records(exchange):
-        return None
-    if _is_turned_away(arrival, response):
+    exchange, closing = arrival.exchange, arrival.application.layer.closing
+    if exchange.attempt is not None and closing.records(exchange) and _is_turned_away(arrival, response):
         return exchange.attempt.release()
-    exchange.status = response.status_code
-    exchange.headers = tuple((str(name), str(value)) for name, value in cast(Any, response).items())
-    if not isinstance(response, StreamingHttpResponse):
-        return layer.closing.complete(exchange, cast(Any, response).content)
-    _watch(arrival, response)
+    whole: bytes | None = None
+    if closing.records(exchange):
+        if isinstance(response, StreamingHttpResponse):
+            Stream(arrival, lambda: noticed(arrival, request)).watch(response)
+        else:
+            whole = cast(Any, response).content
+    if whole is not None or closing.closes(exchange):
+        return closing.close(exchange, whole)
     return None
+
+
+async def packed(arrival: Arrival, response: HttpResponseBase) -> None:
+    """A large body is made ready beside the loop, which others need; before ``recorded``."""
+    closing = arrival.application.layer.closing
+    if isinstance(response, HttpResponse) and closing.records(arrival.exchange):
+        body = response.content
+        if len(body) >= LARGE:
+            await asyncio.to_thread(closing.pack, arrival.exchange, body)
+
+
+def replaced(arrival: Arrival, response: HttpResponseBase) -> HttpResponseBase:
+    """The response, or what the client gets in its place; the session's cookie and what is to be closed stay.
+
+    A stream whose client has a copy already is still read to its end, for the others.
+    """
+    instead = arrival.application.layer.closing.instead(arrival.exchange)
+    if instead is None or arrival.exchange.stopped:
+        return response
+    answer = replayed(instead)
+    arrival.hand_cookie(response, answer)
+    cast(Any, answer)._resource_closers = cast(Any, response)._resource_closers
+    return answer
 
 
 def _is_turned_away(arrival: Arrival, response: HttpResponseBase) -> bool:
@@ -41,35 +91,3 @@ def _is_turned_away(arrival: Arrival, response: HttpResponseBase) -> bool:
     exchange = arrival.exchange
     is_of_view = exchange.attempt is not None and exchange.attempt.entry in exchange.claims
     return is_of_view and not arrival.reached and response.status_code in NOT_LET_PASS
-
-
-def _watch(arrival: Arrival, response: StreamingHttpResponse) -> None:
-    application, exchange = arrival.application, arrival.exchange
-    assert exchange.attempt is not None
-    body, recorder = response.streaming_content, exchange.attempt.recorder(exchange.headers)
-
-    def over(part: bytes) -> bool:
-        recorder.add(part)
-        return application.layer.closing.records(exchange) and recorder.is_over
-
-    def complete() -> Flow[None]:
-        return application.layer.closing.complete(exchange, recorder.body)  # only the first call does anything
-
-    async def passed_async(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for part in parts:
-            if over(part):
-                await application.arun(complete())
-            yield part
-        await application.arun(complete())
-
-    def passed(parts: Iterator[bytes]) -> Iterator[bytes]:
-        for part in parts:
-            if over(part):
-                application.run(complete())
-            yield part
-        application.run(complete())
-
-    if response.is_async:
-        response.streaming_content = passed_async(cast(AsyncIterator[bytes], body))
-    else:
-        response.streaming_content = passed(cast(Iterator[bytes], body))

@@ -62,7 +62,7 @@ def refusal(request: HttpRequest, error: Refusal) -> HttpResponseBase:
 
 
 def replayed(answer: Response) -> HttpResponse:
-    """What was answered before to the same request; nothing of it is Django's own.
+    """What was answered before, or is stored; nothing of it is Django's own.
 
     Django keeps one field of each name, so the values of one that was sent in several lines are joined as RFC 9110
     section 5.3 allows.
@@ -70,8 +70,11 @@ def replayed(answer: Response) -> HttpResponse:
     response = HttpResponse(answer.body, status=answer.status)
     del response.headers["Content-Type"]
     for name, value in answer.headers:
+        if name.lower() == "set-cookie":
+            response.cookies.load(value)
+            continue
         before = response.headers.get(name)
         response.headers[name] = value if before is None else f"{before}, {value}"
-    if answer.status not in BODILESS:
+    if not answer.complete and answer.status not in BODILESS:
         response.headers["Content-Length"] = str(len(answer.body))
     return response

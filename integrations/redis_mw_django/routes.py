@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from django.conf import settings as django_settings
-from django.http import HttpRequest
 from django.urls import Resolver404, URLPattern, URLResolver, get_resolver
 from django.urls.resolvers import LocalePrefixPattern
 from django.utils import translation
 
+from redis_mw.http.request import Request
 from redis_mw.policy.marks import Placed, marks_of
 
 MOST = 4096
@@ -60,9 +60,9 @@ _marks: dict[tuple[int, str], tuple[Any, tuple[Placed, ...]]] = {}
 _known: WeakKeyDictionary[URLResolver, _Known] = WeakKeyDictionary()
 
 
-def find(request: HttpRequest, *, needed: bool) -> Found:
+def find(request: Request, urlconf: Any = None, *, needed: bool) -> Found:
     """Where this request goes. ``needed`` says that a rule hangs on the route; else it costs nothing without marks."""
-    resolver = get_resolver(getattr(request, "urlconf", None))
+    resolver = get_resolver(urlconf)
     known = _known.get(resolver)
     if known is None:
         # A URLconf that cannot be read raises here what it would raise when Django reads it.
@@ -72,11 +72,11 @@ def find(request: HttpRequest, *, needed: bool) -> Found:
     if not needed and not known.marked:
         return NOWHERE
     try:
-        with _in_its_language(request.path_info) if known.localised else nullcontext():
-            match = resolver.resolve(request.path_info)
+        with _in_its_language(request.path) if known.localised else nullcontext():
+            match = resolver.resolve(request.path)
     except Resolver404:
         return NOWHERE
-    marks = marks_for(match.func, request.method or "GET")
+    marks = marks_for(match.func, request.method)
     return Found(match.func, marks, route_of(match), parameters_of(match))
 
 

@@ -3,8 +3,10 @@
 Each operation is one flow, run on a thread by the plain method and on the event loop by the one with an ``a``.
 """
 
+from importlib import import_module
 from typing import Any
 
+from django.conf import settings as django_settings
 from django.http import HttpRequest
 
 from redis_mw.sessions.visit import Closed
@@ -133,6 +135,11 @@ class SessionStore(Operations):
         """Leave to the background what nobody waits for."""
         if closed.after is not None:
             self._application.detach(closed.after())
+
+
+def engine_is_ours() -> bool:
+    """Whether the site's sessions are these."""
+    return issubclass(import_module(django_settings.SESSION_ENGINE).SessionStore, SessionStore)
 
 
 def session_of(request: HttpRequest) -> SessionStore | None:

@@ -83,6 +83,10 @@ class Room:
         """What this process knows."""
         return self._memories.here()
 
+    def forgot(self, names: Iterable[str] = (), tags: Iterable[str] = ()) -> None:
+        """These pages and tags were dropped in Redis, by this process: it need not wait to hear of that."""
+        self.memory.local.changed([*map(self.pages.key, names), *map(self.commands.tags.key, tags)])
+
     def seed(self) -> bytes:
         """Random bytes for the version of a tag."""
         return randomness.token_bytes(SEED)

@@ -13,7 +13,6 @@ def ended(follow: Follow) -> bool:
 
 async def ended_soon(follow: Follow) -> bool:
     """The same on the event loop."""
-    flight = asyncio.wrap_future(follow.flight.ended)
-    # Shielded: who gives up waiting must not end it for the others.
-    done, _ = await asyncio.wait({asyncio.ensure_future(asyncio.shield(flight))}, timeout=follow.seconds)
+    # Who gives up waiting must not end it for the others: `asyncio.wait` cancels nothing that it waits for.
+    done, _ = await asyncio.wait((asyncio.wrap_future(follow.flight.ended),), timeout=follow.seconds)
     return bool(done)

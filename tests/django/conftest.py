@@ -69,6 +69,8 @@ if not django_settings.configured:
     _ = _load("site_of_tests")
     _ = _load("site_of_limits")
     _ = _load("site_of_requests")
+    _ = _load("site_of_pages")
+    _ = _load("visiting")
 
 
 @pytest.fixture(autouse=True)
@@ -124,3 +126,23 @@ def rule(settings: Any) -> Any:
         settings.REDIS_MW = replace(settings.REDIS_MW, rules=list(rules), **features)
 
     return set_rules
+
+
+@pytest.fixture
+def pages_site(settings: Any) -> Any:
+    """The site whose views are cached."""
+    settings.ROOT_URLCONF = "site_of_pages"
+    site: Any = sys.modules["site_of_pages"]
+    yield site
+    site.hooks.clear()
+    site.ran.clear()
+    site.closed.clear()
+
+
+@pytest.fixture(params=["wsgi", "asgi", "wsgi outermost", "asgi outermost"])
+def visit(request: pytest.FixtureRequest, pages_site: Any) -> Any:
+    """Asks the site over WSGI or ASGI, with ``outermost`` around Django or without."""
+    visiting: Any = sys.modules["visiting"]
+    site = visiting.Visiting(request.param)
+    yield site
+    site.close()
