@@ -1,6 +1,5 @@
 """A Flask application whose pages are cached, and how it is asked."""
 
-
 from flask import Flask
 from werkzeug.test import TestResponse
 
