@@ -36,6 +36,27 @@ async def test_who_follows_for_too_long_ends_nothing_for_the_others() -> None:
     assert await ended_soon(short)
 
 
+@pytest.mark.asyncio
+async def test_what_ends_on_another_thread_wakes_who_follows() -> None:
+    both = follow(30)
+    following = asyncio.create_task(ended_soon(both))
+    await asyncio.sleep(0)
+    await asyncio.to_thread(both.flight.ended.set_result, None)
+    assert await asyncio.wait_for(following, 30)
+
+
+def test_who_followed_on_a_loop_that_has_ended_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    both, loop = follow(30), asyncio.new_event_loop()
+    following = ended_soon(both)
+    task = loop.create_task(following)
+    loop.run_until_complete(asyncio.sleep(0))
+    _ = task.cancel()
+    loop.run_until_complete(asyncio.wait({task}))
+    loop.close()
+    both.flight.ended.set_result(None)
+    assert not caplog.records
+
+
 def test_a_thread_follows_alike() -> None:
     short = follow(0.01)
     assert not ended(short)
