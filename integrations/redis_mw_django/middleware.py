@@ -314,6 +314,8 @@ def _unasked(request: HttpRequest, view: Any) -> tuple[Placed, ...]:
     arrival: Arrival = getattr(request, ATTRIBUTE)
     if view is arrival.found.view or not arrival.application.layer.reads_marks:
         return ()
+    if arrival.exchange.pages:  # asked for a page of the view that was expected, which this one does not make
+        RequestCache(arrival.exchange).skip()
     return marks_for(view, request.method or "GET")
 
 

@@ -131,7 +131,7 @@ class OutermostASGI:
                 Departure(arrival).at_once()
 
     async def _answer(self, scope: dict[str, Any], send: Callable[..., Any], arrival: Arrival, page: Response) -> None:
-        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in _fields(arrival, page)]
+        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in _fields(arrival, page)]
         refreshing = arrival.refresh() if arrival.application.behind.has_task else None
         if refreshing is not None:
             self._refresh(scope, refreshing)
