@@ -27,9 +27,10 @@ check: $(VENV)/.test ## ruff, mypy, pyright, import-linter
 	$(PY) -m pyright --pythonpath $(PY) --warnings
 	$(PY) -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-logo
 
-bench: $(VENV)/.bench ## limits and locks beside their peers, in ratios (ARGS=--quick: two minutes; --markdown)
+bench: $(VENV)/.bench ## limits, locks and cache beside their peers (ARGS=--quick: four minutes; --markdown)
 	$(PY) -m benchmarks.limits $(ARGS)
 	$(PY) -m benchmarks.locks $(ARGS)
+	$(PY) -m benchmarks.cache $(ARGS)
 
 matrix: $(VENV)/.test ## the suite on the other Pythons, against the built wheel, and with long property tests
 	$(PY) .ci/matrix.py
@@ -50,5 +51,5 @@ $(VENV)/.test: $(MADE_BY)
 	@touch $@ $(VENV)/.demo
 
 $(VENV)/.bench: $(MADE_BY)
-	@PYTHON="$(PYTHON)" .ci/environment $(VENV) --editable '.[embedded]' --group bench
+	@PYTHON="$(PYTHON)" .ci/environment $(VENV) --editable '.[embedded,starlette]' --group bench
 	@touch $@

@@ -1,9 +1,10 @@
 """The session cookie of a Flask application: redis-mw's settings where they say something, else Flask's own."""
 
-from flask import Flask
+from flask import Flask, Response
 from flask.sessions import SessionInterface
 
 from redis_mw.errors import Problem, SettingsError
+from redis_mw.http.cookies import SetCookie
 from redis_mw.layer.cookie import SessionCookie
 from redis_mw.settings import Cookie, Sessions, Settings
 
@@ -51,3 +52,10 @@ def _named(problem: Problem, ours: Cookie) -> Problem:
     if getattr(ours, field) != getattr(PLAIN, field):
         return problem
     return problem._replace(path=f"SESSION_COOKIE_{field.replace('_', '').upper()}")
+
+
+def give(response: Response, cookie: SetCookie) -> None:
+    """Set the session cookie, in place of any of that name that the view set."""
+    others = [each for each in response.headers.getlist("Set-Cookie") if not each.startswith(f"{cookie.name}=")]
+    response.headers.setlist("Set-Cookie", [*others, cookie.header()])
+    response.vary.add("Cookie")

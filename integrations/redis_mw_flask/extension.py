@@ -3,15 +3,17 @@
 import os
 import warnings
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import msgspec
 from flask import Flask, Response, current_app, g, request
+from flask.ctx import RequestContext
 from flask.sessions import SecureCookieSessionInterface
 from flask.wrappers import Request
 from werkzeug.local import LocalProxy
 
+from redis_mw.caching.rules.invalidation import SAFE
 from redis_mw.errors import LayerMissing, Problem, SettingsError
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
@@ -21,12 +23,14 @@ from redis_mw.layer.layer import Layer
 from redis_mw.layer.rooms import rooms_of
 from redis_mw.limits.verdict import Explanation
 from redis_mw.settings import Settings
-from redis_mw_flask.around import Around
+from redis_mw_flask.around import put_around
 from redis_mw_flask.cookie import check
+from redis_mw_flask.early import Early
+from redis_mw_flask.environs import KEY
 from redis_mw_flask.handling import answer_refusals
 from redis_mw_flask.interface import RedisSessionInterface
 from redis_mw_flask.lifetime import lifetime_us
-from redis_mw_flask.passage import KEY, Passage, leave, translated
+from redis_mw_flask.passage import Passage, leave, translated
 from redis_mw_flask.views import Views
 
 NAME = "redis_mw"
@@ -69,7 +73,9 @@ class RedisExtension:
         tree = _settings(app, settings)
         rooms = rooms_of(tree, events_of(tree), lambda: app.secret_key or "")
         mw = RedisMW(tree, rooms=rooms)
-        bare = cache(lambda: Layer(tree, None, SessionCookie(name=""), rooms))
+        # A session that is not ours is the application's to look at: it then says that the response varies by it.
+        theirs = app.config["SESSION_COOKIE_NAME"]
+        bare = cache(lambda: Layer(tree, None, SessionCookie(name=""), rooms, csrf_cookies=(theirs,)))
         interface = None
         if mw.settings.sessions is not None:
             interface = RedisSessionInterface(mw, mw.settings.sessions)
@@ -81,13 +87,15 @@ class RedisExtension:
         if interface is not None:
             _warn_of_another(app)
             app.session_interface = interface
-        mounted = app.extensions[NAME] = Mounted(mw, interface, bare, Views(app))
+        early = Early(app, tree, interface, bare)
+        mounted = app.extensions[NAME] = Mounted(mw, interface, bare, early.views)
         if rooms.limits is not None:
             mw.limits.explainer = lambda asked: _explain(mounted, asked)
-        answer_refusals(app, _seal, _keep)
+        answer_refusals(app, _close, _seal, _keep)
+        _hide(app)
         app.before_request_funcs.setdefault(None, []).insert(0, lambda: _enter(mounted))
         _ = app.teardown_request(_leave)
-        app.wsgi_app = Around(app.wsgi_app, mw)  # type: ignore[method-assign]
+        put_around(app, mw, early)
 
 
 def _settings(app: Flask, given: Settings | Mapping[str, Any] | None) -> Settings:
@@ -124,7 +132,25 @@ def _passage(mounted: Mounted, native: Request) -> Passage:
         layer = mounted.bare()
         passage.begin(layer, layer.begin(translated(native), native=native))
     passage.route(*mounted.views.find(native))
+    if native.method not in SAFE:
+        passage.begun[1].views = partial(mounted.views.of_path, native)
     return passage
+
+
+def _hide(app: Flask) -> None:
+    """Have Flask make its request of what the application is to see; asked innermost, after every middleware."""
+    make = app.request_context
+
+    def request_context(environ: dict[str, Any]) -> RequestContext:
+        passage: Passage | None = environ.get(KEY)
+        return make(environ if passage is None else passage.seen(environ))
+
+    app.request_context = request_context  # type: ignore[method-assign]
+
+
+def _close(response: Response) -> Response:
+    passage: Passage | None = request.environ.get(KEY)
+    return response if passage is None or passage.answer is None else passage.answer.close(response)
 
 
 def _seal(response: Response) -> None:
@@ -135,8 +161,8 @@ def _seal(response: Response) -> None:
 
 def _keep(response: Response) -> None:
     passage: Passage | None = request.environ.get(KEY)
-    if passage is not None:
-        passage.keep(response)
+    if passage is not None and passage.answer is not None:
+        passage.answer.keep(response)
 
 
 def _leave(error: BaseException | None = None) -> None:

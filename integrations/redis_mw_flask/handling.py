@@ -10,14 +10,20 @@ from redis_mw.layer import exchange
 from redis_mw_flask.refusals import Replayed, exception
 
 
-def answer_refusals(app: Flask, seal: Callable[[Response], None], keep: Callable[[Response], None]) -> None:
+def answer_refusals(
+    app: Flask,
+    close: Callable[[Response], Response],
+    seal: Callable[[Response], None],
+    keep: Callable[[Response], None],
+) -> None:
     """Have what redis-mw refuses answered by the application's handlers, wherever it was raised.
 
     Flask makes a bare 500 of what is raised after the view, when the session is saved, or in an ``after_request``
     function (Flask-Login has one that reads the session). The functions then run once more for the answer, as Flask
     runs them for its 500.
 
-    ``seal`` is shown the response that is sent; ``keep`` as well, unless it could not be made ready.
+    ``close`` is shown the response that is ready, and gives the one that is sent; ``seal`` is shown that, and ``keep``
+    as well, unless it could not be made ready.
     """
     handle, process = app.handle_user_exception, app.process_response
 
@@ -38,7 +44,7 @@ def answer_refusals(app: Flask, seal: Callable[[Response], None], keep: Callable
     def process_response(response: Response) -> Response:
         sent = response
         try:
-            sent = processed(response)
+            sent = close(processed(response))
         finally:
             seal(sent)  # if that failed while Flask answers an error: it sends what it has
         keep(sent)

@@ -15,10 +15,13 @@ from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.secrets import signing_secrets
 from redis_mw.sessions.room import furnish
+from redis_mw.sessions.visit import Visit
 from redis_mw.settings import Sessions
-from redis_mw_flask.cookie import check, session_cookie
+from redis_mw_flask.answer import Answer
+from redis_mw_flask.cookie import check, give, session_cookie
+from redis_mw_flask.environs import KEY
 from redis_mw_flask.lifetime import PERMANENT, outlives_the_browser, own_idle_us
-from redis_mw_flask.passage import KEY, Passage, translated
+from redis_mw_flask.passage import Passage, translated
 from redis_mw_flask.refusals import raised
 from redis_mw_flask.session import NoSecretSession, RedisSession
 
@@ -63,12 +66,15 @@ class RedisSessionInterface(SessionInterface):
         """The session that the cookie names, unread; None, which becomes the null session, where no secret is set."""
         passage = Passage.of(request.environ, self._mw)
         g.redis_mw = passage.context
-        layer = self.layer(app)
-        if layer is None:
-            return None
-        exchange = layer.begin(translated(request), request.cookies.get(layer.cookie.name), native=request)
-        session = RedisSession(layer, exchange, self._mw.driver.run)
-        passage.begin(layer, exchange, session)
+        if not passage.is_early:
+            layer = self.layer(app)
+            if layer is None:
+                return None
+            exchange = layer.begin(translated(request), request.cookies.get(layer.cookie.name), native=request)
+            passage.begin(layer, exchange)
+        layer, exchange = passage.begun
+        session = RedisSession(layer, exchange, self._mw.driver.run) if exchange.visit is not None else None
+        passage.join(session)
         g.redis_mw = passage.context
         return session
 
@@ -81,37 +87,72 @@ class RedisSessionInterface(SessionInterface):
         """
         if not isinstance(session, RedisSession):
             return
+        passage, exchange = _passage_of(session.exchange), session.exchange
+        answer = passage.answer if passage is not None else None
+        if answer is not None:
+            answer.note(response)
         if session.accessed:
             response.vary.add("Cookie")
-        passage = _passage_of(session.exchange)
-        if session.closed or (passage is not None and passage.replays and not session.accessed):
+        if session.closed:
+            return
+        if passage is not None and passage.replays and not session.accessed:
+            cookie = self.due(app, session.layer, exchange) if passage.page is not None else None
+            if cookie is not None:
+                give(response, cookie)
             return
         values = session.close()
+        if exchange.refreshing:
+            return
         if response.status_code >= 500 and not self._sessions.save_on_5xx:
             if not session.visit.give_up():
                 return
             values = None
-        whole = passage.whole(response) if passage is not None else None
-        cookie = self._save(app, session, values, whole)
+        cookie = self._save(app, session, values, response, answer)
         if cookie is not None:
-            _give(response, cookie)
+            give(response, cookie)
 
     def _save(
-        self, app: Flask, session: RedisSession, values: dict[str, Any] | None, whole: bytes | None
+        self,
+        app: Flask,
+        session: RedisSession,
+        values: dict[str, Any] | None,
+        response: Response,
+        answer: Answer | None,
     ) -> SetCookie | None:
-        """Commit, and say which cookie the response carries; ``whole`` is its body, if that is to be kept."""
-        visit = session.visit
+        """Commit, with the response where it is to be kept, and say which cookie it carries."""
+        visit, whole = session.visit, answer.whole(response) if answer is not None else None
         if values is not None:
             visit.own_idle_us = own_idle_us(app, self._sessions, visit, values, modified=session.modified)
-            if values.get(PERMANENT) and not visit.stale and not app.config["SESSION_REFRESH_EACH_REQUEST"]:
-                visit.cookie = None  # it was renewed by a read; Flask is asked not to tell the browser
+            if _keeps_quiet(app, visit, values):
+                visit.cookie = None
         committed = self._mw.driver.run(session.layer.commit(session.exchange, values, whole))
+        if answer is not None:
+            answer.settled = True
         if committed.respond is not None:
             raise raised(committed.respond)
-        cookie = committed.set_cookie
-        if cookie is not None and cookie.max_age and not outlives_the_browser(visit, values):
-            return msgspec.structs.replace(cookie, max_age=None)
+        cookie = _as_flask_has_it(committed.set_cookie, visit, values)
+        if answer is not None:
+            answer.cookie = cookie
         return cookie
+
+    def due(self, app: Flask, layer: Layer, exchange: Exchange) -> SetCookie | None:
+        """The session cookie that an answer carries which is not the application's: a page out of the cache."""
+        visit = exchange.visit
+        if visit is None or _keeps_quiet(app, visit, visit.initial):
+            return None
+        return _as_flask_has_it(layer.set_cookie(exchange), visit, visit.initial)
+
+
+def _keeps_quiet(app: Flask, visit: Visit, values: Mapping[str, Any]) -> bool:
+    """Whether a cookie that was renewed by a read is not to be told to the browser."""
+    return bool(values.get(PERMANENT)) and not visit.stale and not app.config["SESSION_REFRESH_EACH_REQUEST"]
+
+
+def _as_flask_has_it(cookie: SetCookie | None, visit: Visit, values: Mapping[str, Any] | None) -> SetCookie | None:
+    """The cookie, without a Max-Age where the session ends with the browser."""
+    if cookie is not None and cookie.max_age and not outlives_the_browser(visit, values):
+        return msgspec.structs.replace(cookie, max_age=None)
+    return cookie
 
 
 def _passage_of(exchange: Exchange) -> Passage | None:
@@ -122,10 +163,3 @@ def _passage_of(exchange: Exchange) -> Passage | None:
 
 def _flask_login_user(data: Mapping[str, Any]) -> object:
     return data.get("_user_id")
-
-
-def _give(response: Response, cookie: SetCookie) -> None:
-    """Set the session cookie, in place of any of that name that the view set."""
-    others = [each for each in response.headers.getlist("Set-Cookie") if not each.startswith(f"{cookie.name}=")]
-    response.headers.setlist("Set-Cookie", [*others, cookie.header()])
-    response.vary.add("Cookie")

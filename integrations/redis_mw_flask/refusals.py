@@ -35,6 +35,7 @@ from redis_mw.errors import (
     SessionUnavailable,
 )
 from redis_mw.layer import exchange
+from redis_mw_flask.pages import response_of
 
 
 class StoreUnavailable(SessionUnavailable, ServiceUnavailable):  # type: ignore[misc]  # both say retry_after
@@ -172,10 +173,7 @@ class Replayed(HTTPException):
     """
 
     def __init__(self, answer: exchange.Response) -> None:
-        response = _response(answer)
-        if not any(name.lower() == "content-type" for name, _ in answer.headers):
-            _ = response.headers.pop("Content-Type", None)  # which Flask gives to every response
-        super().__init__("The request has run before.", response)
+        super().__init__("The request has run before.", response_of(answer))
 
 
 def raised(answer: exchange.Respond | exchange.Replay) -> HTTPException:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from flask import Flask
 from flask.wrappers import Request
+from werkzeug.exceptions import HTTPException
 
 from redis_mw.policy.marks import Placed, marks_of, marks_on
+from redis_mw.settings import Cached
 
 
 class Views:
@@ -28,19 +31,39 @@ class Views:
         parameters = dict(_texts(request.view_args)) if request.view_args else {}
         if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
             return (), rule.endpoint, parameters  # Flask answers, and no view is called
-        view = self._app.view_functions.get(rule.endpoint)
+        return self._marks(rule.endpoint, request.method), rule.endpoint, parameters
+
+    def of_path(self, request: Request, path: str) -> tuple[Placed, ...]:
+        """The marks of the view that would answer a GET for a path, where another request is answered."""
+        adapter = self._app.create_url_adapter(request) if self.cache_something else None
+        if adapter is None:
+            return ()
+        try:
+            return self._marks(adapter.match(path, method="GET")[0], "GET")
+        except HTTPException:
+            return ()
+
+    @cached_property
+    def cache_something(self) -> bool:
+        """Whether any view has its responses kept. All views are there when the first request comes."""
+        marks = (mark for endpoint in self._app.view_functions for mark in self._marks(endpoint, "GET"))
+        return any(isinstance(placed.mark.policy, Cached) for placed in marks)
+
+    def _marks(self, endpoint: str, method: str) -> tuple[Placed, ...]:
+        view = self._app.view_functions.get(endpoint)
         cls = getattr(view, "view_class", None)
-        known = rule.endpoint, request.method if cls is not None else ""
+        known = endpoint, method if cls is not None else ""
         found = self._known.get(known)
         if found is None or found[0] is not view:
-            marks = (*self._of_groups(request), *marks_of(view, *_methods(cls, request.method), cls=cls))
+            marks = (*self._of_groups(endpoint), *marks_of(view, *_methods(cls, method), cls=cls))
             found = self._known[known] = view, marks
-        return found[1], rule.endpoint, parameters
+        return found[1]
 
-    def _of_groups(self, request: Request) -> Iterator[Placed]:
-        """The marks of the application and of the blueprints that the view belongs to."""
-        blueprints = [self._app.blueprints[name] for name in request.blueprints]
-        for group in (self._app, *reversed(blueprints)):
+    def _of_groups(self, endpoint: str) -> Iterator[Placed]:
+        """The marks of the application and of the blueprints that the view belongs to, the outermost first."""
+        parts = endpoint.split(".")
+        names = [".".join(parts[:end]) for end in range(1, len(parts))]
+        for group in (self._app, *(self._app.blueprints[name] for name in names)):
             for at, mark in enumerate(marks_on(group), 1):
                 yield Placed(mark, f"{group.import_name}:{group.name}#{at}")
 

@@ -1,8 +1,8 @@
 """ASGI scopes read as the layer's own request."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 
-import msgspec
 from starlette.requests import HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
@@ -10,24 +10,43 @@ from starlette.websockets import WebSocket
 from redis_mw.caching.pages.made import Hidden
 from redis_mw.http.request import Request as HttpRequest
 
+NAMES = 256
+"""So many names of fields are remembered as they stand in a scope."""
 
-class ScopeHeaders(msgspec.Struct, frozen=True, gc=False):
-    """The header fields of a scope, decoded when asked for; ASGI gives their names in lower case."""
 
-    raw: Iterable[tuple[bytes, bytes]]
+class ScopeHeaders:
+    """The header fields of a scope, decoded when asked for; ASGI gives their names in lower case.
+
+    A request is asked for a dozen fields that it has not: they are sorted by name when the first is wanted.
+    """
+
+    __slots__ = ("_named", "_raw")
+
+    def __init__(self, raw: Iterable[tuple[bytes, bytes]]) -> None:
+        self._raw = raw
+        self._named: dict[bytes, list[bytes]] | None = None
 
     def get(self, name: str) -> str | None:
         """The first value of that name."""
-        wanted = name.lower().encode("latin-1")
-        for each, value in self.raw:
-            if each == wanted:
-                return value.decode("latin-1")
-        return None
+        values = (self._named or self._by_name()).get(_lowered(name))
+        return values[0].decode("latin-1") if values is not None else None
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """Every value of that name, one for each line."""
-        wanted = name.lower().encode("latin-1")
-        return tuple([value.decode("latin-1") for each, value in self.raw if each == wanted])
+        values = (self._named or self._by_name()).get(_lowered(name))
+        return tuple([value.decode("latin-1") for value in values]) if values is not None else ()
+
+    def _by_name(self) -> dict[bytes, list[bytes]]:
+        named: dict[bytes, list[bytes]] = {}
+        for name, value in self._raw:
+            named.setdefault(name, []).append(value)
+        self._named = named
+        return named
+
+
+@lru_cache(maxsize=NAMES)
+def _lowered(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 def connection_of(scope: Scope, receive: Receive, send: Send) -> HTTPConnection:

@@ -1,5 +1,6 @@
 """The direct face for threads: what application code may ask of redis-mw outside a request's session."""
 
+from collections.abc import Callable
 from functools import cached_property
 from types import TracebackType
 from typing import Self
@@ -47,6 +48,8 @@ class RedisMW:
     def __init__(self, settings: Settings | None = None, *, rooms: Rooms | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
         self.events = events_of(self.settings)
+        self.before_close: list[Callable[[], object]] = []
+        """What an integration has to end before the connections are closed."""
         self._rooms = rooms
         self.driver = SyncDriver(self.settings, self.events)
 
@@ -92,6 +95,8 @@ class RedisMW:
 
     def close(self) -> None:
         """Finish what runs in the background and close every connection; a second call does nothing."""
+        for end in self.before_close:
+            _ = end()
         if "cache" in self.__dict__:
             self.cache.close()
         self.driver.close()

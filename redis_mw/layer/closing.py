@@ -32,7 +32,7 @@ class Closing:
         """Whether anybody wants to know the head of the response: status and headers of the exchange, as the
         application made them, and then ``judge``.
         """
-        if exchange.attempt is not None or exchange.lookup is not None:
+        if exchange.attempt is not None or self._fetch(exchange) is not None:
             return True
         return exchange.request.method not in SAFE and self._room is not None
 
@@ -110,7 +110,8 @@ class Closing:
         fetch = self._fetch(exchange)
         if fetch is None or exchange.stopped or exchange.started or exchange.refreshing:
             return None
-        _ = yield from fetch.rescue()
+        if (yield from fetch.rescue()) and exchange.lookup is not None:
+            exchange.lookup.landed()
         return self.instead(exchange)
 
     def _attempts(self, exchange: Exchange) -> bool:

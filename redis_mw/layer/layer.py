@@ -95,6 +95,10 @@ class Layer:
         rooms = self.rooms
         return any(room is not None for room in rooms)
 
+    def caches(self, path: str, marks: Iterable[Placed]) -> bool:
+        """Whether responses to a GET for this path may be kept, which a view with these marks would answer."""
+        return self._entries.caches(path, marks)
+
     def begin(
         self,
         request: Request,

@@ -18,6 +18,7 @@ from redis_mw.caching.pages.served import Served
 from redis_mw.caching.rules.status import CacheStatus
 from redis_mw.errors import Refusal, SessionUnavailable
 from redis_mw.flows import Flow, together
+from redis_mw.http.request import Headers
 from redis_mw.idempotency.attempt import Attempt, begin
 from redis_mw.idempotency.response import Stored
 from redis_mw.layer.exchange import Exchange
@@ -86,7 +87,7 @@ class Opening:
         if room is None or exchange.lookup is not None or exchange.refreshing:
             return exchange.lookup
         entry = exchange.pages[-1] if exchange.pages else ruled.entry if ruled is not None else None
-        if entry is None or exchange.request.headers.get("upgrade") is not None:
+        if entry is None or _has_more(exchange.request.headers):
             return None
         fill = filling(exchange, _filling_page(exchange, entry))
         exchange.lookup = pages.begin(room, entry, exchange.request, exchange.native, fill)
@@ -255,6 +256,15 @@ class Opening:
         turn = Turn(room, wanted_of(room, named), cancels=cancels)
         exchange.turns.append(turn)
         return turn
+
+
+def _has_more(headers: Headers) -> bool:
+    """Whether a request asks for another protocol, or has a body, which is no part of what a page is known by: a view
+    that reads it (RFC 9110 section 9.3.1 gives it no meaning) would make a page of it for everybody.
+    """
+    length = headers.get("content-length")
+    bodied = length is not None and length.strip("0 \t") != ""
+    return bodied or any(headers.get(name) is not None for name in ("transfer-encoding", "upgrade"))
 
 
 def _looked(lookup: Lookup, *, follows: bool) -> Flow[Answer | None]:

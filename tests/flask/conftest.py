@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from by_hand import until
-from flask import Flask, session
+from flask import Flask, request, session
 from flask.testing import FlaskClient
+from flask_site import PAGE, FlaskSite
 from werkzeug.serving import make_server
 
-from redis_mw import Limit, Limits, Rule, Sessions, Settings, replace
+from redis_mw import Cache, Event, Limit, Limits, Rule, Sessions, Settings, replace
 from redis_mw_flask import RedisExtension
 
 SECRET = "a secret of the Flask tests, long enough"
@@ -89,6 +90,36 @@ def limited_app(make_app: MakeApp) -> MakeApp:
             return "a page"
 
         return app
+
+    return make
+
+
+@pytest.fixture
+def cached_site(make_app: MakeApp) -> Callable[..., FlaskSite]:
+    """``cached_site(view, rules=[...], cache=Cache(...), **of the settings)``: the view, a function or what it gives,
+    is at ``/page``. Nothing is kept in the process, unless ``cache`` says so.
+    """
+
+    def make(
+        view: Any = None,
+        *,
+        rules: Any = (PAGE,),
+        cache: Cache | None = None,
+        config: dict[str, Any] | None = None,
+        **settings: Any,
+    ) -> FlaskSite:
+        heard: list[Event] = []
+        settings = {"rules": list(rules), "on_event": [heard.append], **settings}
+        app = make_app(config=config, settings={"cache": cache or Cache(l1_bytes=0), **settings})
+        site = FlaskSite(app, heard)
+        if view is not None:
+
+            @app.get("/page")
+            def page() -> Any:
+                site.made.append(dict(request.headers))
+                return view() if callable(view) else view
+
+        return site
 
     return make
 

@@ -10,7 +10,7 @@ from flask import Blueprint, Flask, g, session
 from flask.sessions import SecureCookieSessionInterface
 
 import redis_mw
-from redis_mw import LayerMissing, PolicyError, Sessions, Settings, SettingsError, replace
+from redis_mw import LayerMissing, Sessions, Settings, SettingsError, replace
 from redis_mw.testing import count_round_trips
 from redis_mw_flask import RedisExtension, mw
 
@@ -61,11 +61,6 @@ def test_wrong_settings_stop_the_application_and_name_the_key():
         mounted(REDIS_MW={"sessions": {"idel": 5}})
     with pytest.raises(SettingsError, match=r"sessions\.idle"):
         mounted(REDIS_MW_SESSIONS__IDLE="soon")
-
-
-def test_a_rule_for_what_is_not_built_stops_the_application():
-    with pytest.raises(PolicyError):
-        mounted({"rules": [{"path": "/x", "cache": {"ttl": 5}}]})
 
 
 def test_mounting_twice_is_an_error():

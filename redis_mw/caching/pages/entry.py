@@ -9,7 +9,7 @@ from redis_mw.caching.rules.vary import together
 from redis_mw.caching.tags import name_of
 from redis_mw.errors import PolicyError
 from redis_mw.http.request import Request
-from redis_mw.policy.templates import Fill, Template, compiled
+from redis_mw.policy.templates import OF_SESSION, Fill, Template, compiled
 from redis_mw.settings import Cached, microseconds, resolve
 
 SERVED = frozenset({"GET", "HEAD"})
@@ -79,6 +79,11 @@ class Entry:
     def is_keyed(self) -> bool:
         """Whether a URL has a page for each of several visitors."""
         return self._key is not None or self._call is not None or self.all_cookies or bool(self.cookies)
+
+    def is_anybodys(self) -> bool:
+        """Whether a request of nobody's makes the same page: it has no cookies, no session, and no credentials."""
+        personal = self._call is not None or self.all_cookies or bool(self.cookies)
+        return not personal and (self._key is None or self._key.names.isdisjoint(OF_SESSION))
 
     def tags(self, request: Request, fill: Fill) -> tuple[str, ...]:
         """The names of the tags of what is made; one that cannot be filled is left out."""

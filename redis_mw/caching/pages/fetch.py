@@ -54,12 +54,17 @@ class Fetch:
         self.claim: Claim | None = found.claim
         self.leads = found.claim is not None
         """Whether the answer is to be kept, if it may be."""
+        self.lapses = False
+        """Whether a run that failed is not to be tried anew before the lease ends by itself: there is a page meanwhile.
+        """
         self.page: Page | None = found.page
         self.skipped = False
         """Whether the application wants its answer not to be kept."""
         self.instead: Served | None = None
         self.kept: Found | None = None
         """What is stored now, for those who follow."""
+        self.rescued = False
+        """Whether the run failed, and the page that was there before stood in for it."""
         self.useless = False
         """Whether the answer could not be stored, so that nobody need wait for such a one."""
         self._status = 0
@@ -88,6 +93,11 @@ class Fetch:
     def judge(self, status: int, headers: Iterable[tuple[str, str]], *, accessed: bool, csrf: bool) -> None:
         """The head of the answer is known, as the application made it."""
         self._status, self._headers = status, Fields(tuple(headers))
+        if self.rescued:
+            return
+        self.instead = None
+        if not self.leads:
+            return
         now_us = self._now_us()
         page, fields = self.validates, self._headers
         if page is not None and status == 304 and is_about(fields, page.headers):
@@ -127,7 +137,7 @@ class Fetch:
     def closes(self) -> bool:
         """Whether ``complete`` has something to do without the body: a lease is given back, a stored page stands in."""
         if self._status in FAILURES and self.page is not None:
-            return True
+            return not self.rescued
         return self.claim is not None and self._judgement is not None and not self.records
 
     @property
@@ -146,7 +156,9 @@ class Fetch:
         place.
         """
         judgement = self._judgement
-        failed = self._status in FAILURES
+        failed = self._status in FAILURES and self.page is not None
+        if failed and self.lapses:
+            yield from self.drop()
         if failed and not sent and (yield from self.rescue(self._status)):
             return
         if (accessed or csrf) and isinstance(judgement, Storable):
@@ -157,10 +169,11 @@ class Fetch:
         if isinstance(judgement, Storable) and (self._freshens or (body is not None and self._fits(body))):
             yield from self._keep(claim, judgement, body or b"")
         else:
-            self.useless = True
             reason = judgement.reason if isinstance(judgement, Unstorable) else "body"
+            # What this client wants for itself says nothing of what others will get.
+            self.useless = reason != "authorization"
             self._room.tell("cache.pass", self._found.question.name, outcome=reason)
-            yield from give_up(self._room, claim, useless=True)
+            yield from give_up(self._room, claim, useless=self.useless)
         if self._freshens and not sent:
             yield from self._send_page()
         elif body is not None and not sent:
@@ -171,6 +184,7 @@ class Fetch:
         page, now_us = self.page, self._now_us()
         if page is None or not usable_on_error(page.freshness, now_us):
             return False
+        self.rescued = True
         yield from self.drop()
         status = CacheStatus(
             forwarded="stale",
@@ -184,9 +198,12 @@ class Fetch:
         return self.instead is not None
 
     def drop(self) -> Flow[None]:
-        """Nothing comes of it: give the lease back."""
+        """Nothing comes of it: give the lease back, or let it lapse."""
         claim, self.claim = self.claim, None
-        if claim is not None:
+        if claim is not None and self.lapses:
+            self._room.memory.page_leases.drop(claim)
+            self._room.tell("cache.stale", self._found.question.name, outcome="not refreshed")
+        elif claim is not None:
             yield from give_up(self._room, claim)
 
     def fields(self) -> Pairs:

@@ -27,8 +27,8 @@ class Found(msgspec.Struct, frozen=True):
     """What there is: a ``page`` if any, and by which ``names`` its URL is known to vary, None if nothing is known.
 
     With a ``claim`` it is ours to make it (anew); ``busy_us`` is how long another's lease lasts if nobody renews it,
-    ``useless`` that what he makes can hardly be used. ``now_us`` is the server's time when ``at`` was ours; None where
-    Redis did not answer. ``stale`` as the server sees it, with its tags.
+    ``useless`` that what he makes can hardly be used, ``failed`` that he could not make it. ``now_us`` is the server's
+    time when ``at`` was ours; None where Redis did not answer. ``stale`` as the server sees it, with its tags.
     """
 
     question: Question
@@ -40,7 +40,7 @@ class Found(msgspec.Struct, frozen=True):
     useless: bool = False
     now_us: int | None = None
     at: float = 0.0
-    varied: bool = False
+    failed: bool = False
 
     def time_us(self, at: float) -> int:
         """The server's time when ours was ``at``; only where it was told."""
@@ -53,15 +53,7 @@ def look(room: Room, question: Question, headers: Headers, *, leads: bool, liste
     ``leads``: take the lease where something is to be made and nobody does.
     """
     owner = room.memory.new_owner() if leads else ""
-    try:
-        found = yield from _look(room, question, headers, owner, listen)
-    except GeneratorExit:  # closed where it stands: nothing can be sent any more
-        raise
-    except BaseException:
-        if owner:
-            claim = Claim((room.pages.key(question.name),), owner, 0, (), question.variant)
-            _ = yield from one(room.pages.release(claim))
-        raise
+    found = yield from _look(room, question, headers, owner, listen)
     if found.claim is not None:
         room.memory.page_leases.hold(found.claim)
     return found
@@ -87,33 +79,40 @@ def wait(room: Room, found: Found, headers: Headers, *, within_s: float) -> Flow
 
 
 def _look(room: Room, question: Question, headers: Headers, owner: str, listen: bool) -> Flow[Found]:
-    varied = False
-    for _ in range(TRIES):
-        seed = room.seed() if owner and question.tags else b""
-        looked: Looked | Failure
-        (looked,) = yield from room.memory.pending.asked(room.pages.look(question, owner, seed=seed, listen=listen))
-        if isinstance(looked, Failure):
-            return Found(question)
-        if looked.what == "varies" and looked.names is not None:
-            room.memory.vary.note(question.name, looked.names)
-            question, varied = differently(question, looked.names, headers), True
-            continue
-        found = _found(question, looked, varied=varied)
-        if looked.what == "nothing":
-            return found
-        try:
-            if looked.what == "damaged":
-                raise Damaged("no page of ours")
-            page: Page = yield from _opened(room, question, looked)
-        except Damaged as damage:
-            room.tell("cache.damaged", question.name, outcome=str(damage)[:80])
-            if looked.claim is not None or looked.left_us is not None or not owner or not looked.meta:
+    try:
+        for _ in range(TRIES):
+            seed = room.seed() if owner and question.tags else b""
+            looked: Looked | Failure
+            (looked,) = yield from room.memory.pending.asked(room.pages.look(question, owner, seed=seed, listen=listen))
+            if isinstance(looked, Failure):
+                break
+            if looked.what == "varies" and looked.names is not None:
+                room.memory.vary.note(question.name, looked.names)
+                question = differently(question, looked.names, headers)
+                continue
+            found = _found(question, looked)
+            if looked.what == "nothing":
                 return found
-            question = msgspec.structs.replace(question, unlike_us=_stored_us(looked.meta))
-        else:
-            if looked.soft_us:
-                page = page.stale_since(looked.soft_us)
-            return msgspec.structs.replace(found, page=page, stale=looked.what == "stale")
+            try:
+                if looked.what == "damaged":
+                    raise Damaged("no page of ours")
+                page: Page = yield from _opened(room, question, looked)
+            except Damaged as damage:
+                room.tell("cache.damaged", question.name, outcome=str(damage)[:80])
+                if looked.claim is not None or looked.left_us is not None or not owner or not looked.meta:
+                    return found
+                question = msgspec.structs.replace(question, unlike_us=_stored_us(looked.meta))
+            else:
+                if looked.soft_us:
+                    page = page.stale_since(looked.soft_us)
+                return msgspec.structs.replace(found, page=page, stale=looked.what == "stale")
+    except GeneratorExit:  # closed where it stands: nothing can be sent any more
+        raise
+    except BaseException:
+        if owner:  # of the variant that was asked for last
+            claim = Claim((room.pages.key(question.name),), owner, 0, (), question.variant)
+            _ = yield from one(room.pages.release(claim))
+        raise
     return Found(question)
 
 
@@ -122,7 +121,7 @@ def differently(question: Question, names: tuple[str, ...], headers: Headers) ->
     return msgspec.structs.replace(question, names=names, variant=variant(headers, names))
 
 
-def _found(question: Question, looked: Looked, *, varied: bool) -> Found:
+def _found(question: Question, looked: Looked) -> Found:
     return Found(
         question,
         names=looked.names,
@@ -131,7 +130,6 @@ def _found(question: Question, looked: Looked, *, varied: bool) -> Found:
         useless=looked.useless,
         now_us=looked.now_us,
         at=monotonic(),
-        varied=varied,
     )
 
 

@@ -25,9 +25,10 @@ from redis_mw.caching.pages.made import OF_A_COPY, OF_SOMEBODY, Hidden, Without,
 from redis_mw.caching.pages.page import Page
 from redis_mw.caching.pages.served import Served, answer_of, needs_body, served
 from redis_mw.caching.room import Room
-from redis_mw.caching.rules.directives import request_directives
+from redis_mw.caching.rules.directives import Directives, request_directives
 from redis_mw.caching.rules.freshness import is_early
 from redis_mw.caching.rules.reuse import (
+    FOR_THE_ORIGIN,
     Forwarded,
     Fresh,
     Miss,
@@ -59,6 +60,13 @@ def begin(room: Room, entry: Entry, request: Request, native: Any, fill: Fill) -
         return None
     name = entry.name(request, native, fill)
     return None if name is None else Lookup(room, entry, request, name, entry.tags(request, fill))
+
+
+def is_for_others(request: Request, asked: Directives) -> bool:
+    """Whether the answer to a request may be kept, as far as that depends on the request, so that it may lead."""
+    if request.method != "GET" or "no-store" in asked or "only-if-cached" in asked:
+        return False
+    return all(request.headers.get(name) is None for name in (*FOR_THE_ORIGIN, "upgrade"))
 
 
 def is_among(host: str, hosts: frozenset[str]) -> bool:
@@ -103,8 +111,10 @@ class Lookup:
         self._rounds = 0
         self._collapsed = False
         headers = request.headers
-        self._private = headers.get("authorization") is not None and not entry.terms.public
         asked = request_directives(headers)
+        self._private = "no-store" in asked or (headers.get("authorization") is not None and not entry.terms.public)
+        """Whether what is made for this request is hardly for others: it waits for nobody, and nobody for it."""
+        self._leads = is_for_others(request, asked)
         self._anyhow = room.honour_client and any(name in asked for name in ("no-cache", "max-age", "min-fresh"))
         names = room.memory.vary.get(name)
         names = entry.vary if names is None else together(names, entry.vary)
@@ -114,7 +124,7 @@ class Lookup:
             variant(headers, names),
             with_body=request.method == "GET"
             and not any(headers.get(each) is not None for each in OF_A_COPY - {"range"}),
-            misses=request.method == "GET" and "only-if-cached" not in asked,
+            misses=self._leads,
             anyhow=self._anyhow,
             tags=tags,
         )
@@ -137,9 +147,9 @@ class Lookup:
     def _decides(self, found: Found) -> bool:
         """Whether the answer is what was found before now; if not, nothing is decided."""
         self._decide(found)
-        if self.state == "answered":
+        if self.state == "answered" and not self.refused:
             return True
-        self.state, self.fetch = "new", None
+        self.state, self.fetch, self.refused = "new", None, False
         return False
 
     def ask(self) -> Flow[None]:
@@ -151,7 +161,8 @@ class Lookup:
         """Ask anew what was asked before something else was waited for, unless it runs already with a lease."""
         if self.fetch is None or self.fetch.claim is None:
             yield from self.settle()
-            self.state, self.answer, self.fetch, self.follows, self.refreshes = "new", None, None, None, False
+            self.state, self.answer, self.fetch, self.follows = "new", None, None, None
+            self.refused = self.refreshes = False
             yield from self._ask()
 
     def wait(self) -> Flow[None]:
@@ -188,7 +199,9 @@ class Lookup:
         self._collapsed = True
         if made is not None and made.useless:
             self._run(made, "miss")
-        elif made is not None and made.page is not None and self._is_for_us(made):
+        elif made is not None and made.failed and self._is_for_us(made) and self._stands_in(made):
+            pass
+        elif made is not None and made.page is not None and not made.failed and self._is_for_us(made):
             yield from self._hear(msgspec.structs.replace(made, question=self._asking(made)))
         elif self._rounds >= ROUNDS:
             yield from self._alone()
@@ -243,6 +256,8 @@ class Lookup:
         found = self.fetch.kept
         if found is not None:
             self.room.memory.useless.forget(self._key(found.question))
+        elif self.fetch.rescued and self._found is not None:
+            found = msgspec.structs.replace(self._found, failed=True)
         elif self.fetch.useless and self._found is not None:
             self.room.memory.useless.note(self._key(self._found.question))
             found = msgspec.structs.replace(self._found, page=None, useless=True)
@@ -255,9 +270,11 @@ class Lookup:
         headers = Without(self.request.headers, OF_A_COPY | OF_SOMEBODY)
         request = msgspec.structs.replace(self.request, method="GET", headers=headers)
         refreshing = Lookup(self.room, self.entry, request, self._question.name, self.tags)
-        refreshing.is_refresh = True
+        refreshing.is_refresh = refreshing._leads = True
         refreshing._question = self._found.question
         refreshing._run(msgspec.structs.replace(self._found, claim=claim), "stale")
+        if refreshing.fetch is not None:
+            refreshing.fetch.lapses = True
         return refreshing
 
     # What is found out
@@ -271,7 +288,8 @@ class Lookup:
                 return
             self._flight = flight
         mark = memory.local.mark()
-        question = msgspec.structs.replace(self._question, haste=self._haste)
+        haste = self._haste if self._can_refresh(self._question) else None
+        question = msgspec.structs.replace(self._question, haste=haste)
         try:
             found = yield from flows.look(self.room, question, self.request.headers, leads=True)
         except BaseException:
@@ -279,29 +297,34 @@ class Lookup:
             raise
         self._question = found.question
         self._remember(mark, found)
-        if found.now_us is None and self._stands_in():
+        if found.now_us is None and self._stands_in(memory.local.last(key)):  # Redis is away
+            self._land()
             return
         yield from self._hear(found)
 
-    def _stands_in(self) -> bool:
-        """Whether, with Redis away, what this process held last is the answer: fresh, or where it may be stale."""
-        held: Found | None = self.room.memory.local.last(self._key(self._question))
-        if held is None or held.page is None:
+    def _stands_in(self, found: Found | None) -> bool:
+        """Whether a page is the answer where nobody can make it: while it is fresh, or may be stale after an error."""
+        page = found.page if found is not None else None
+        if found is None or page is None or page.body is None:
             return False
-        now_us = held.time_us(monotonic())
-        if usable_on_error(held.page.freshness, now_us) and self._decides(held):
-            self._land()
-            return True
-        return False
+        now_us = found.time_us(monotonic())
+        if not usable_on_error(page.freshness, now_us):
+            return False
+        self._serve(found, page, now_us, is_stale=not page.freshness.is_fresh(now_us))
+        return True
 
     def _hear(self, found: Found, *, waited: bool = False) -> Flow[None]:
         self._decide(found, waited=waited)
         while self.state == "new":  # its body is needed
+            self._spare = found.claim  # which is to be given back if this is interrupted
             question = msgspec.structs.replace(found.question, with_body=True)
             again = yield from flows.look(self.room, question, self.request.headers, leads=False)
             found = msgspec.structs.replace(again, claim=found.claim, busy_us=found.busy_us, useless=found.useless)
-            self._question = found.question
+            self._question, self._spare = found.question, None
             self._decide(found, waited=waited)
+        if self.state == "runs" and self._spare is not None:  # nobody shall wait for what is not kept
+            spare, self._spare = self._spare, None
+            yield from give_up(self.room, spare)
 
     def _decide(self, found: Found, *, waited: bool = False) -> None:
         """What becomes of the request; it stays new where the body of the page is needed first."""
@@ -316,6 +339,8 @@ class Lookup:
             missing=missing,
         )
         match outcome:
+            case Stale() if found.claim is not None and self._leads and not self._can_refresh(found.question):
+                self._run(found, "stale")
             case Fresh() | Stale() if page is not None:
                 self._serve(found, page, now_us, is_stale=isinstance(outcome, Stale))
             case Unavailable():
@@ -337,17 +362,22 @@ class Lookup:
         key = found.question.name if self.room.debug else None
         ttl = page.freshness.seconds_left(now_us)
         self.answer = served(page, answer, CacheStatus(hit=True, ttl=ttl, collapsed=self._collapsed, key=key))
-        self.state, self.refreshes, self._spare = "answered", found.claim is not None, found.claim
+        self.state, self._spare = "answered", found.claim
+        # Not where the lease is only there because the client might not have been content with what is fresh.
+        wanted = is_stale or not self._anyhow
+        self.refreshes = wanted and found.claim is not None and self._can_refresh(found.question)
         self.room.tell("cache.stale" if is_stale else "cache.hit", found.question.name)
+
+    def _can_refresh(self, question: Question) -> bool:
+        """Whether a request of nobody's makes the page that this one is for."""
+        return self.entry.is_anybodys() and OF_SOMEBODY.isdisjoint(question.names)
 
     def _miss(self, found: Found, outcome: Validate | Miss, *, waited: bool) -> None:
         if found.claim is None and found.busy_us is not None and not found.useless and not self._private:
             if not waited:
                 self.state = "waits"
                 return
-            page, now_us = found.page, found.time_us(monotonic())
-            if page is not None and page.body is not None and usable_on_error(page.freshness, now_us):
-                self._serve(found, page, now_us, is_stale=True)
+            if self._stands_in(found):
                 return
         self._run(found, outcome.why)
 
@@ -359,8 +389,7 @@ class Lookup:
         yield
 
     def _run(self, found: Found, why: Forwarded) -> None:
-        if self.request.method != "GET" and found.claim is not None:
-            # Only the answer to a GET is kept.
+        if found.claim is not None and not self._leads:
             self._spare, found = found.claim, msgspec.structs.replace(found, claim=None)
         self.state = "runs"
         self.fetch = Fetch(self.room, self.entry, self.request, found, self.tags, why)
@@ -392,9 +421,11 @@ class Lookup:
                 flight.ended.set_result(None)
 
     def _remember(self, mark: int, found: Found) -> None:
-        page = found.page
+        page, local = found.page, self.room.memory.local
         if page is None or page.body is None or found.stale or self._private or self.entry.is_keyed():
+            return
+        if not local.on:  # it would not take it, and what it is asked with costs more than the question
             return
         depends = self.room.pages.depends(found.question.name, page.tags)
         kept = msgspec.structs.replace(found, claim=None, busy_us=None)
-        _ = self.room.memory.local.keep(mark, self._key(found.question), kept, page.size, depends)
+        _ = local.keep(mark, self._key(found.question), kept, page.size, depends)

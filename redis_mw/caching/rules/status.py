@@ -1,6 +1,7 @@
 """Cache-Status (RFC 9211): what we did with a request, as one member behind those of the caches before us."""
 
 import re
+from functools import lru_cache
 
 import http_sf
 import msgspec
@@ -10,6 +11,8 @@ from redis_mw.caching.rules.fields import Pairs
 from redis_mw.caching.rules.reuse import Forwarded
 
 NAME = "redis-mw"
+MEMBERS = 1024
+"""So many are remembered as they are written: the same one goes out with every hit of a second."""
 
 _TOKEN = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*")
 _LARGEST = 10**15 - 1
@@ -33,25 +36,30 @@ class CacheStatus(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     def member(self, name: str = NAME) -> str:
         """The member of the list: ``redis-mw;hit;ttl=30``. A hit was not forwarded, whatever else is set."""
-        parameters: dict[str, BareItemType] = {}
-        if self.hit:
-            parameters["hit"] = True
-        elif self.forwarded is not None:
-            parameters["fwd"] = http_sf.Token(self.forwarded)
-            if self.status is not None:
-                parameters["fwd-status"] = self.status
-        if self.ttl is not None:
-            parameters["ttl"] = max(-_LARGEST, min(self.ttl, _LARGEST))
-        if self.stored:
-            parameters["stored"] = True
-        if self.collapsed:
-            parameters["collapsed"] = True
-        if self.key is not None:
-            parameters["key"] = _printable(self.key)
-        if self.detail is not None:
-            token = _TOKEN.fullmatch(self.detail)
-            parameters["detail"] = http_sf.Token(self.detail) if token else _printable(self.detail)
-        return http_sf.ser((http_sf.Token(name), parameters))
+        return _member(self, name)
+
+
+@lru_cache(maxsize=MEMBERS)
+def _member(status: CacheStatus, name: str) -> str:
+    parameters: dict[str, BareItemType] = {}
+    if status.hit:
+        parameters["hit"] = True
+    elif status.forwarded is not None:
+        parameters["fwd"] = http_sf.Token(status.forwarded)
+        if status.status is not None:
+            parameters["fwd-status"] = status.status
+    if status.ttl is not None:
+        parameters["ttl"] = max(-_LARGEST, min(status.ttl, _LARGEST))
+    if status.stored:
+        parameters["stored"] = True
+    if status.collapsed:
+        parameters["collapsed"] = True
+    if status.key is not None:
+        parameters["key"] = _printable(status.key)
+    if status.detail is not None:
+        token = _TOKEN.fullmatch(status.detail)
+        parameters["detail"] = http_sf.Token(status.detail) if token else _printable(status.detail)
+    return http_sf.ser((http_sf.Token(name), parameters))
 
 
 def _printable(text: str) -> str:

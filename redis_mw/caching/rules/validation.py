@@ -25,8 +25,10 @@ def is_not_modified(request: Headers, stored: Headers, *, now: int) -> bool:
         return is_any(lines) or (own is not None and any(own.is_weakly(tag) for tag in parse_etags(lines) or ()))
     lines = request.get_all("if-modified-since")
     since = parse_date(lines[0], now) if len(lines) == 1 else None
+    if since is None:
+        return False
     changed = last_change(stored, now=now)
-    return since is not None and changed is not None and changed <= since
+    return changed is not None and changed <= since
 
 
 def last_change(stored: Headers, *, now: int) -> int | None:
