@@ -7,7 +7,7 @@ from contextvars import Context, copy_context
 from typing import Any, TypeVar
 
 from asgiref.sync import SyncToAsync, ThreadSensitiveContext, sync_to_async
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 
@@ -44,8 +44,8 @@ class Behind:
         return len(self._tasks.here()) < MOST_TASKS
 
     def on_thread(self, work: Callable[[], None], overdue: Callable[[], None]) -> None:
-        """Do it on a thread of its own, between database connections of its own. A thread cannot be ended: one that
-        takes too long is ``overdue``, once.
+        """Do it on a thread of its own, with database connections of its own. A thread cannot be ended: one that takes
+        too long is ``overdue``, once.
         """
         threads, context = self._threads.here(), copy_context()
 
@@ -60,7 +60,7 @@ class Behind:
                 log.exception(FAILED)
             finally:
                 late.cancel()
-                close_old_connections()
+                connections.close_all()  # old ones or not: nobody else is on this thread
                 threads.discard(thread)
 
         thread = threading.Thread(target=context.run, args=(run,), name="redis-mw-refresh", daemon=True)
@@ -105,7 +105,7 @@ async def _on_own_thread(work: Coroutine[Any, Any, T]) -> T:
         try:
             return await work
         finally:
-            await sync_to_async(close_old_connections)()
+            await sync_to_async(connections.close_all)()
 
 
 def _without_its_thread() -> Context:

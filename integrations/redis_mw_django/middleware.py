@@ -78,6 +78,9 @@ class RedisMiddleware:
     async def _around_async(self, request: HttpRequest) -> HttpResponseBase:
         with self._arrived(request, application().aio) as arrival:
             answer = await self._opened_async(request, arrival)
+            if arrival.exchange.refreshing:  # through ``outermost``: what goes on inside Django is ended from here only
+                async with asyncio.timeout(WITHIN_S):
+                    return _left(await self._answer_async(request, arrival), arrival)
             if answer is None and arrival.exchange.leads and arrival.application.stays:
                 return await self._lead(request, arrival)
             if answer is None:
@@ -100,11 +103,14 @@ class RedisMiddleware:
                 await read_to_end(response)
             return response
 
-        arrival.led = True
+        arrival.led, behind = True, arrival.application.behind
+        task = behind.in_task(answer())
         try:
-            return await asyncio.shield(arrival.application.behind.in_task(answer()))
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
             left = True
+            if task.done() and not task.cancelled() and task.exception() is None:
+                _ = behind.in_task(read_to_end(task.result()))
             raise
 
     def _opened(self, request: HttpRequest, arrival: Arrival) -> HttpResponseBase | None:
@@ -308,6 +314,8 @@ def _unasked(request: HttpRequest, view: Any) -> tuple[Placed, ...]:
     arrival: Arrival = getattr(request, ATTRIBUTE)
     if view is arrival.found.view or not arrival.application.layer.reads_marks:
         return ()
+    if arrival.exchange.pages:  # asked for a page of the view that was expected, which this one does not make
+        RequestCache(arrival.exchange).skip()
     return marks_for(view, request.method or "GET")
 
 

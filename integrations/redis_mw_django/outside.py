@@ -101,8 +101,7 @@ class OutermostWSGI:
                 close = getattr(body, "close", None)
                 if close is not None:
                     close()
-                if not refreshing.met:
-                    Departure(refreshing).at_once()
+                Departure(refreshing).at_once()  # does nothing where that was done
 
         refreshing.application.behind.on_thread(refresh, Departure(refreshing).at_once)
 
@@ -114,7 +113,7 @@ class OutermostASGI:
         self._app = app
 
     async def __call__(self, scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-        is_asked = scope["type"] == "http" and scope["method"] in SERVED
+        is_asked = scope["type"] == "http" and scope["method"] in SERVED and not _in_pieces(scope["headers"])
         arrival = _begun(scope, of_scope, _asgi_request) if is_asked else None
         if arrival is None:
             await self._app(scope, receive, send)
@@ -132,7 +131,7 @@ class OutermostASGI:
                 Departure(arrival).at_once()
 
     async def _answer(self, scope: dict[str, Any], send: Callable[..., Any], arrival: Arrival, page: Response) -> None:
-        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in _fields(arrival, page)]
+        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in _fields(arrival, page)]
         refreshing = arrival.refresh() if arrival.application.behind.has_task else None
         if refreshing is not None:
             self._refresh(scope, refreshing)
@@ -155,13 +154,12 @@ class OutermostASGI:
 
         async def refresh() -> None:
             try:
-                async with asyncio.timeout(WITHIN_S):
+                async with asyncio.timeout(2 * WITHIN_S):  # the view, and then its body
                     await self._app(nobodys, receive, nowhere)
             except Exception:
                 log.exception(FAILED)
             finally:
-                if not refreshing.met:
-                    Departure(refreshing).at_once()
+                Departure(refreshing).at_once()  # does nothing where that was done
 
         _ = refreshing.application.behind.in_task(refresh())
 
@@ -190,6 +188,11 @@ def _begun(
     cookies = request.cookies(name)
     # Of several Django takes the last.
     return Arrival(here, request, lazy, cookies[-1] if cookies else None, ours=engine_is_ours())
+
+
+def _in_pieces(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether cookies came in several lines (HTTP/2): versions of Django read these in ways of their own."""
+    return sum(name == b"cookie" for name, _ in headers) > 1
 
 
 def _has_body(headers: Headers) -> bool:

@@ -141,6 +141,19 @@ async def abare(request: HttpRequest) -> HttpResponse:
     return await atold(request)
 
 
+def elsewhere(get_response: Any) -> Any:
+    """Middleware that sends requests to views of another URLconf."""
+
+    def middleware(request: HttpRequest) -> Any:
+        request.urlconf = ELSEWHERE  # type: ignore[attr-defined]
+        return get_response(request)
+
+    return middleware
+
+
+ELSEWHERE = (path("above/", bare), path("below/", keep(lambda request: told(request, elsewhere=True))))
+
+
 # What is kept, and what is not
 
 

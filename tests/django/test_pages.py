@@ -6,7 +6,7 @@ import pytest
 from by_hand import until
 
 from redis_mw import Cached, Rule
-from redis_mw_django import mw
+from redis_mw_django import mw, outermost
 
 SEEN = ["/product/7/", "/aproduct/7/", "/above/", "/below/", "/OnClass/", "/OnDispatch/", "/OnMethod/", "/AOnDispatch/",
         "/inside/3/lamp/", "/thing/", "/athing/"]  # fmt: skip
@@ -269,8 +269,6 @@ def test_fifty_threads_on_a_cold_page_call_its_view_once(visit: Any, pages_site:
 
 
 def test_a_mark_twice_asked_by_outermost_twice_costs_the_same(visit: Any, pages_site: Any) -> None:
-    from redis_mw_django import outermost
-
     visit.app = outermost(outermost(visit.app))
     _ = visit.get("/limited_page/")
     assert visit.trips == 2

@@ -7,6 +7,7 @@ from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_started
 from django.core.wsgi import get_wsgi_application
+from visiting import Visiting
 
 from redis_mw import Cached, Limit, Rule
 from redis_mw_django import outermost
@@ -100,14 +101,11 @@ def test_paths_of_any_characters_are_read_alike(visit: Any, pages_site: Any, pat
 
 
 def test_what_one_way_stores_the_others_serve(pages_site: Any) -> None:
-    import sys
-
-    visiting: Any = sys.modules["visiting"]
     ways = ["wsgi", "asgi", "wsgi outermost", "asgi outermost"]
     for path, headers in (("/product/7/?a=b", {}), ("/flavoured/", {"X-Flavour": "mint"}), ("/shelf/%C3%A9", {})):
         answers = []
         for way in ways:
-            site = visiting.Visiting(way)
+            site = Visiting(way)
             answers.append(site.get(path, headers))
             site.close()
         assert [is_hit(each) for each in answers] == [False, True, True, True], path

@@ -2,10 +2,14 @@
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from by_hand import soon, until
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+from django.test import RequestFactory
 
 from redis_mw import Cached, Rule
 from redis_mw_django import mw
@@ -59,10 +63,13 @@ def test_a_response_that_is_replaced_is_closed(visit: Any, pages_site: Any, rule
 
 
 @pytest.fixture
-def environ() -> dict[str, Any]:
-    from django.test import RequestFactory
-
-    return dict(RequestFactory().get("/streamed/").environ)
+def environ() -> Iterator[dict[str, Any]]:
+    """Of a request that is answered on the thread of the test, whose connections Django leaves alone, as in its own."""
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield dict(RequestFactory().get("/streamed/").environ)
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
 
 
 @pytest.mark.parametrize("visit", ["wsgi", "wsgi outermost"], indirect=True)

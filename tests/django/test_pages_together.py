@@ -131,6 +131,18 @@ def test_djangos_cache_middleware_below_does_not_disturb(visit: Any, pages_site:
     assert visit.get("/bare/").json() == visit.get("/bare/").json()
 
 
+def test_a_view_that_another_middleware_chooses_makes_no_page_of_the_one_that_was_expected(
+    visit: Any, pages_site: Any, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "site_of_pages.elsewhere"]
+    for path in ("/above/", "/below/"):
+        pages_site.ran.clear()
+        for _ in range(2):
+            answer = visit.get(path)
+            assert (answer.status_code, is_stored(answer), is_hit(answer)) == (200, False, False)
+        assert len(pages_site.ran) == 2
+
+
 def test_messages_that_wait_for_a_visitor_are_shown_to_nobody_else(visit: Any, pages_site: Any) -> None:
     cookie = visit.get("/start/").headers["set-cookie"].partition(";")[0].partition("=")[2]
     said = visit.get("/said/?say", sessionid=cookie)
