@@ -40,7 +40,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cache", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two minutes, less exact, fewer contenders")
+    parser.add_argument("--quick", action="store_true", help="about two minutes, less exact, fewer contenders")
     parser.add_argument("--markdown", action="store_true", help="tables in Markdown")
     parser.add_argument("--only", action="append", metavar="NAME", help="rows whose name holds this; may be repeated")
     return parser.parse_args()
