@@ -28,7 +28,7 @@ async def ended_soon(follow: Follow) -> bool:
         if not waiting.done():
             waiting.set_result(told)
 
-    def landed(_: "Future[None]") -> None:
+    def landed(flight: "Future[None]") -> None:
         if threading.get_ident() == here and not loop.is_closed():
             over(True)
             return
