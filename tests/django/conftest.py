@@ -70,7 +70,7 @@ if not django_settings.configured:
     _ = _load("site_of_limits")
     _ = _load("site_of_requests")
     _ = _load("site_of_pages")
-    _ = _load("visiting")
+    _ = _load("both_servers")
 
 
 @pytest.fixture(autouse=True)
@@ -142,7 +142,7 @@ def pages_site(settings: Any) -> Any:
 @pytest.fixture(params=["wsgi", "asgi", "wsgi outermost", "asgi outermost"])
 def visit(request: pytest.FixtureRequest, pages_site: Any) -> Any:
     """Asks the site over WSGI or ASGI, with ``outermost`` around Django or without."""
-    visiting: Any = sys.modules["visiting"]
-    site = visiting.Visiting(request.param)
+    servers: Any = sys.modules["both_servers"]
+    site = servers.Visiting(request.param)
     yield site
     site.close()

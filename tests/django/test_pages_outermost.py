@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+from both_servers import Visiting
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_started
 from django.core.wsgi import get_wsgi_application
-from visiting import Visiting
 
 from redis_mw import Cached, Limit, Rule
 from redis_mw_django import outermost
