@@ -31,6 +31,9 @@ from redis_mw.caching.tags import MOST, name_of
 from redis_mw.flows import Flow
 from redis_mw.http.request import Fields, Request
 
+OF_THE_REQUEST = frozenset({"authorization", "request-no-store", "upgrade"})
+"""Why an answer cannot be stored to this request, and the same answer to another one can."""
+
 Judgement: TypeAlias = Storable | Unstorable
 
 
@@ -161,10 +164,10 @@ class Fetch:
         if isinstance(judgement, Storable) and (self._freshens or (body is not None and self._fits(body))):
             yield from self._keep(claim, judgement, body or b"", packed)
         else:
-            self.useless = True
             reason = judgement.reason if isinstance(judgement, Unstorable) else "too large"
+            self.useless = reason not in OF_THE_REQUEST
             self._room.tell("cache.pass", self._found.question.name, outcome=reason)
-            yield from give_up(self._room, claim, useless=True)
+            yield from give_up(self._room, claim, useless=self.useless)
         if self._freshens and not sent:
             yield from self._send_page()
         elif body is not None and not sent:

@@ -98,6 +98,7 @@ def purge(room: Room, urls: Sequence[Url]) -> Flow[bool]:
     commands = [*map(room.pages.purge, names), *(room.commands.tags.drop(tag, room.seed()) for tag in tags)]
     room.memory.forget_pages(names, tags)
     replies = yield from room.memory.pending.asked(*commands)
+    room.memory.forget_pages(names, tags)  # who has looked meanwhile may have done so before
     heard = True
     for what, name, command, reply in zip(
         ("page",) * len(names) + ("tag",) * len(tags), (*names, *tags), commands, replies, strict=True

@@ -121,6 +121,7 @@ def drop_tags(room: Room, tags: Sequence[str], *, soft: bool) -> Flow[bool]:
     room.memory.forget_pages(tags=tags)
     commands = [(room.commands.tags.soften if soft else room.commands.tags.drop)(tag, room.seed()) for tag in tags]
     replies = yield from room.memory.pending.asked(*commands)
+    room.memory.forget_pages(tags=tags)  # who has looked meanwhile may have done so before
     heard = True
     for tag, command, reply in zip(tags, commands, replies, strict=True):
         if isinstance(reply, Failure):
