@@ -131,7 +131,8 @@ class Fetch:
     def closes(self) -> bool:
         """Whether ``complete`` has something to do without the body: a lease is given back, a stored page stands in."""
         if self._status in FAILURES and self.page is not None:
-            return True
+            if usable_on_error(self.page.freshness, self._now_us()):
+                return True
         return self.claim is not None and self._judgement is not None and not self.records
 
     @property
@@ -272,12 +273,13 @@ class Fetch:
             received=judgement.freshness.received_us // SECOND,
             store_set_cookie=self._room.store_set_cookie,
         )
-        return msgspec.structs.replace(self.page, fields=fields, storable=judgement, tags=self._all_tags())
+        tags = self._all_tags(self.page.tags)  # a 304 need not name them again
+        return msgspec.structs.replace(self.page, fields=fields, storable=judgement, tags=tags)
 
-    def _all_tags(self) -> tuple[str, ...]:
+    def _all_tags(self, more: Iterable[str] = ()) -> tuple[str, ...]:
         """Those of the rule, those that were named in the view, and the groups of the answer; so many at most."""
         named = map(name_of, groups(self._headers))
-        return tuple(dict.fromkeys((*self._tags, *self._more_tags, *named)))[:MOST]
+        return tuple(dict.fromkeys((*self._tags, *self._more_tags, *named, *more)))[:MOST]
 
     def _cost_us(self) -> int:
         cost_us = int((monotonic() - self._began) * 1e6)
