@@ -78,13 +78,19 @@ class Flights(Generic[E]):
                 del self._latest[flight.name]
 
     def forget(self, names: Iterable[str] = (), tags: Iterable[str] = ()) -> None:
-        """What these make is of before now: who comes later does not follow them."""
+        """What these make is of before now: who comes later does not follow them.
+
+        Nor does he follow who has not begun to make anything, but may find what hangs on tags that nobody knows yet.
+        """
         with self._lock:
             for name in names:
                 _ = self._latest.pop(name, None)
             if dropped := set(tags):
-                kept = {name: each for name, each in self._latest.items() if dropped.isdisjoint(each.tags)}
-                self._latest = kept
+                self._latest = {
+                    name: each
+                    for name, each in self._latest.items()
+                    if each.began is not None and dropped.isdisjoint(each.tags)
+                }
 
     def _start(self, name: str, tags: Iterable[str], number: int) -> Flight[E]:
         flight = self._latest[name] = Flight(name, tags, number, self._ended())

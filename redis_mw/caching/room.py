@@ -85,6 +85,7 @@ class Room:
 
     def forgot(self, names: Iterable[str] = (), tags: Iterable[str] = ()) -> None:
         """These pages and tags were dropped in Redis, by this process: it need not wait to hear of that."""
+        self.memory.forget_pages(names, tags)  # who has looked meanwhile may have done so before
         self.memory.local.changed([*map(self.pages.key, names), *map(self.commands.tags.key, tags)])
 
     def seed(self) -> bytes:

@@ -29,7 +29,14 @@ class Stepped:
 
     def step(self) -> None:
         """Perform the batch that it is at, or let its wait end in vain, and let it go on to the next."""
-        reply = self._performed()
+        self.receive(self.perform())
+
+    def perform(self) -> Any:
+        """Perform the batch that it is at and give the reply, which is on its way until it may ``receive`` that."""
+        return self._performed()
+
+    def receive(self, reply: Any) -> None:
+        """Let it go on to the next with this reply."""
         self._advance(lambda: self._flow.send(reply))
 
     def meet_an_outage(self) -> None:

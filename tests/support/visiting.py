@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
 import redis
-from colours import FOR_EVER, Colour, Loop, Threads
+from colours import Colour, Loop, Threads
 
 from redis_mw import AsyncRedisMW, Cached
 from redis_mw.caching.pages.entry import Entry
@@ -20,6 +20,9 @@ from redis_mw.caching.room import Room
 from redis_mw.faces.attending import attend_cache
 from redis_mw.http.request import Fields, Request
 from redis_mw.policy.templates import Template
+
+FOR_EVER = 20.0
+"""Seconds; only a broken test waits as long."""
 
 Pairs = tuple[tuple[str, str], ...]
 

@@ -56,8 +56,8 @@ class Question(msgspec.Struct, frozen=True, gc=False):
 
 class Looked(msgspec.Struct, frozen=True, gc=False):
     """The reply of a look. ``left_us`` is of another's lease, None where there is none or it was not wanted;
-    ``useless``: what he makes can hardly be used. ``names`` are those that the URL is known to vary by, None where
-    nothing is stored of it.
+    ``useless``: what is made under the lease can hardly be used. ``names`` are those that the URL is known to vary by,
+    None where nothing is stored of it.
     """
 
     what: What
@@ -111,11 +111,11 @@ class Commands:
             if what == "varies":
                 return Looked(what, now_us, names=names_of(reply[5].decode("latin-1")))
             claim = None
-            if reply[1] == 1:
+            if reply[1] in (1, 3):
                 claim = Claim((self.key(ask.name),), owner, reply[2], tuple(reply[8:]), ask.variant, now_us)
             left_us = reply[2] if reply[1] in (0, 2) else None
             names = ask.names if reply[7] else None
-            return Looked(what, now_us, reply[4], reply[5], reply[6], names, claim, left_us, reply[1] == 2)
+            return Looked(what, now_us, reply[4], reply[5], reply[6], names, claim, left_us, reply[1] >= 2)
 
         words = (
             *(self.now_us, self._tags.prefix, joined(ask.names), ask.variant, int(ask.with_body), owner),

@@ -31,6 +31,9 @@ from redis_mw.caching.tags import MOST, name_of
 from redis_mw.flows import Flow
 from redis_mw.http.request import Fields, Request
 
+OF_THE_REQUEST = frozenset({"authorization", "request-no-store", "upgrade"})
+"""Why an answer cannot be stored to this request, and the same answer to another one can."""
+
 Judgement: TypeAlias = Storable | Unstorable
 
 
@@ -137,7 +140,8 @@ class Fetch:
     def closes(self) -> bool:
         """Whether ``complete`` has something to do without the body: a lease is given back, a stored page stands in."""
         if self._status in FAILURES and self.page is not None:
-            return not self.rescued
+            if not self.rescued and usable_on_error(self.page.freshness, self._now_us()):
+                return True
         return self.claim is not None and self._judgement is not None and not self.records
 
     @property
@@ -170,8 +174,7 @@ class Fetch:
             yield from self._keep(claim, judgement, body or b"")
         else:
             reason = judgement.reason if isinstance(judgement, Unstorable) else "body"
-            # What this client wants for itself says nothing of what others will get.
-            self.useless = reason != "authorization"
+            self.useless = reason not in OF_THE_REQUEST
             self._room.tell("cache.pass", self._found.question.name, outcome=reason)
             yield from give_up(self._room, claim, useless=self.useless)
         if self._freshens and not sent:
@@ -281,12 +284,13 @@ class Fetch:
             received=judgement.freshness.received_us // SECOND,
             store_set_cookie=self._room.store_set_cookie,
         )
-        return msgspec.structs.replace(self.page, fields=fields, storable=judgement, tags=self._all_tags())
+        tags = self._all_tags(self.page.tags)  # a 304 need not name them again
+        return msgspec.structs.replace(self.page, fields=fields, storable=judgement, tags=tags)
 
-    def _all_tags(self) -> tuple[str, ...]:
+    def _all_tags(self, more: Iterable[str] = ()) -> tuple[str, ...]:
         """Those of the rule, those that were named in the view, and the groups of the answer; so many at most."""
         named = map(name_of, groups(self._headers))
-        return tuple(dict.fromkeys((*self._tags, *self._more_tags, *named)))[:MOST]
+        return tuple(dict.fromkeys((*self._tags, *self._more_tags, *named, *more)))[:MOST]
 
     def _cost_us(self) -> int:
         cost_us = int((monotonic() - self._began) * 1e6)

@@ -7,7 +7,7 @@
 --          10 when one was stored that is not to be used, or '', 11 lease in us where no cost is known, 12 and 13 the
 --          shortest and the longest, 14 random bytes
 -- Reply    {what: 0 nothing | 1 fresh | 2 stale | 3 nothing that can be read | 4 it varies by other names, lease: 1 it is
---          yours | 0 another's | 2 another's, but what he makes can hardly be used | -1 not wanted, us it lasts, now, when it
+--          yours | 0 another's | 2 another's, 3 yours, but what is made can hardly be used | -1 not wanted, us it lasts, now, when it
 --          became stale before its time or 0, the page without its body or the names, the body or '', 1 if it is known by which
 --          names it varies, the versions of the tags if the lease is yours}
 -- The tags of a page stand in it: where keys are spread over servers they cannot all be read here.
@@ -57,8 +57,9 @@ local wanted = what == 2 or early or (what == 1 and ARGV[8] == '1') or (what ~= 
 if owner == '' or not wanted then return reply end
 
 local lease = got[3]
+local useless = got[4] and #got[4] == 8 and us_at(got[4], 1) > now
 if lease and #lease > 16 and us_at(lease, 1) > now and not is_owners(lease, owner) then
-  reply[2] = (got[4] and #got[4] == 8 and us_at(got[4], 1) > now) and 2 or 0
+  reply[2] = useless and 2 or 0
   reply[3] = us_at(lease, 1) - now
   return reply
 end
@@ -66,6 +67,6 @@ local us = tonumber(ARGV[11])
 if page and page.cost > 0 then us = math.min(math.max(3 * page.cost, tonumber(ARGV[12])), tonumber(ARGV[13])) end
 call('HSET', KEYS[1], 'l:' .. variant, struct.pack('>I8I8', now + us, now) .. owner)
 lives(KEYS[1], us / 1000)
-reply[2], reply[3] = 1, us
+reply[2], reply[3] = useless and 3 or 1, us
 for i = 2, #KEYS do reply[i + 7] = version_of(KEYS[i], ARGV[14], TAG_MS) end
 return reply

@@ -16,6 +16,7 @@ from redis_mw.caching.room import Room
 from redis_mw.caching.rules.vary import variant
 from redis_mw.caching.values.reading import Damaged
 from redis_mw.flows import Failure, Flow, Wait, one
+from redis_mw.http.lists import is_token
 from redis_mw.http.request import Headers
 
 TRIES = 3
@@ -87,6 +88,11 @@ def _look(room: Room, question: Question, headers: Headers, owner: str, listen: 
             if isinstance(looked, Failure):
                 break
             if looked.what == "varies" and looked.names is not None:
+                if not all(map(is_token, looked.names)):
+                    room.tell("cache.damaged", question.name, outcome="no names of fields")
+                    if owner:
+                        _ = yield from one(room.pages.purge(question.name))
+                    continue
                 room.memory.vary.note(question.name, looked.names)
                 question = differently(question, looked.names, headers)
                 continue

@@ -109,6 +109,7 @@ class Lookup:
         self._haste = haste(room.luck())
         self._flight: Flight[Future[None]] | None = None
         self._rounds = 0
+        self._is_late = False
         self._collapsed = False
         headers = request.headers
         asked = request_directives(headers)
@@ -144,12 +145,14 @@ class Lookup:
             return False
         return self._decides(found)
 
-    def _decides(self, found: Found) -> bool:
+    def _decides(self, found: Found, *, waited: bool = False) -> bool:
         """Whether the answer is what was found before now; if not, nothing is decided."""
-        self._decide(found)
+        state = self.state
+        self.state = "new"
+        self._decide(found, waited=waited)
         if self.state == "answered" and not self.refused:
             return True
-        self.state, self.fetch, self.refused = "new", None, False
+        self.state, self.fetch, self.refused = state, None, False
         return False
 
     def ask(self) -> Flow[None]:
@@ -180,33 +183,44 @@ class Lookup:
         """The flight that is followed has ``ended``, or has taken longer than anybody waits."""
         flight = self.follows
         assert flight is not None
+        if not ended and (yield from self._late(flight)):
+            return
         self._rounds += 1
-        flights = self.room.memory.flights
-        if not ended:
-            change = flights.change(flight)
-            if change is not None:
-                latest, leads = change
-                if leads:
-                    self._flight = latest
-                if not leads and self._rounds < ROUNDS:
-                    self.follows = latest
-                    return
-                self.follows = None
-                yield from self._alone()
-                return
         self.follows, self.state = None, "new"
         made: Found | None = flight.made
         self._collapsed = True
-        if made is not None and made.useless:
-            self._run(made, "miss")
-        elif made is not None and made.failed and self._is_for_us(made) and self._stands_in(made):
-            pass
-        elif made is not None and made.page is not None and not made.failed and self._is_for_us(made):
+        if made is not None and made.failed and self._is_for_us(made) and self._stands_in(made):
+            return
+        is_known = made is not None and not made.failed and (made.useless or made.page is not None)
+        if made is not None and is_known and self._is_for_us(made):
             yield from self._hear(msgspec.structs.replace(made, question=self._asking(made)))
         elif self._rounds >= ROUNDS:
             yield from self._alone()
         else:
             yield from self._ask()
+
+    def _late(self, flight: Flight[Future[None]]) -> Flow[bool]:
+        """Whether something is done about a flight that takes long: what is stale stands in, or another run begins
+        beside it, or, where there are as many as may be, it is followed on. False: it is over.
+        """
+        if not self._is_late:
+            self._is_late = True
+            found = yield from flows.look(self.room, self._question, self.request.headers, leads=False)
+            page, now_us = found.page, found.time_us(monotonic())
+            if page is not None and usable_on_error(page.freshness, now_us):
+                found = msgspec.structs.replace(found, busy_us=0)
+                if self._decides(found, waited=True):
+                    self.follows = None
+                    return True
+        change = self.room.memory.flights.change(flight)
+        if change is None:
+            return False
+        latest, leads = change
+        self.follows = None if leads else latest
+        if leads:
+            self._flight = latest
+            yield from self._alone()
+        return True
 
     def alone(self) -> Flow[None]:
         """Wait for nobody of this process: ask Redis."""
@@ -325,11 +339,22 @@ class Lookup:
         if self.state == "runs" and self._spare is not None:  # nobody shall wait for what is not kept
             spare, self._spare = self._spare, None
             yield from give_up(self.room, spare)
+        if self.state in ("answered", "runs") and not self._is_waited_for(found):
+            self._land(found if found.now_us is not None else None)
+
+    def _is_waited_for(self, found: Found) -> bool:
+        """Whether those who follow have to wait for what this request makes."""
+        if self.fetch is None or self.fetch.claim is None or found.useless:
+            return False
+        page = found.page
+        return page is None or found.time_us(monotonic()) >= page.freshness.stale_until_us
 
     def _decide(self, found: Found, *, waited: bool = False) -> None:
         """What becomes of the request; it stays new where the body of the page is needed first."""
-        self._found = found
         page, now_us = found.page, found.time_us(monotonic())
+        if page is not None and self._private and not page.storable.authorized:
+            found, page = msgspec.structs.replace(found, page=None), None
+        self._found = found
         missing: Literal["uri-miss", "miss"] = "uri-miss" if found.names is None else "miss"
         outcome = reuse(
             self.request,
@@ -351,8 +376,6 @@ class Lookup:
                 self._miss(found, outcome, waited=waited)
             case _:
                 self._run(found, "miss")
-        if self.state in ("answered", "runs") and (self.fetch is None or self.fetch.claim is None):
-            self._land(found if found.now_us is not None else None)
 
     def _serve(self, found: Found, page: Page, now_us: int, *, is_stale: bool) -> None:
         answer = answer_of(page, self.request, now_us)
@@ -373,7 +396,8 @@ class Lookup:
         return self.entry.is_anybodys() and OF_SOMEBODY.isdisjoint(question.names)
 
     def _miss(self, found: Found, outcome: Validate | Miss, *, waited: bool) -> None:
-        if found.claim is None and found.busy_us is not None and not found.useless and not self._private:
+        waits = found.claim is None and found.busy_us is not None and not found.useless
+        if waits and not self._private and outcome.why != "request":
             if not waited:
                 self.state = "waits"
                 return
@@ -383,8 +407,11 @@ class Lookup:
 
     def _alone(self) -> Flow[None]:
         """Nobody waits any longer: run without a lease, so that nothing is stored."""
-        found = self._found or Found(self._question)
-        self._run(msgspec.structs.replace(found, claim=None), "miss")
+        found = msgspec.structs.replace(self._found or Found(self._question), claim=None, busy_us=None)
+        self.state = "new"
+        self._decide(found)
+        while self.state == "new":  # only its fields are known
+            self._decide(msgspec.structs.replace(found, page=None))
         return
         yield
 

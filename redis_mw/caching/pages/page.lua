@@ -9,7 +9,7 @@
 --   l:<variant>  a lease: until when, since when (us, 8 bytes each), whose it is
 --   p:<variant>  until when it is known that its responses cannot be stored, so that nobody waits for one (us, 8 bytes)
 --include version
-local HEAD, LAYOUT, MOST_CHUNKS = 53, 1, 1025
+local HEAD, LAYOUT, MOST_CHUNKS, MOST_FIELDS = 53, 1, 1025, 512
 
 local function opened(data)
   if not data or #data < HEAD then return nil end
@@ -27,13 +27,19 @@ local function is_owners(lease, owner)
   return type(lease) == 'string' and #lease > 16 and sub(lease, 17) == owner
 end
 
+local function is_chunked(flags)
+  return math.floor(flags / 16) % 2 == 1
+end
+
+local function forget_chunks(key, list)
+  if not list or #list ~= 20 then return end
+  local id, number = struct.unpack('>c16I4', list)
+  for i = 0, math.min(number, MOST_CHUNKS) - 1 do call('HDEL', key, 'c:' .. id .. ':' .. i) end
+end
+
 -- Forget one variant, with the chunks of its body.
 local function forget(key, variant, page)
-  local list = page and math.floor(page.flags / 16) % 2 == 1 and call('HGET', key, 'b:' .. variant)
-  if list and #list == 20 then
-    local id, number = struct.unpack('>c16I4', list)
-    for i = 0, math.min(number, MOST_CHUNKS) - 1 do call('HDEL', key, 'c:' .. id .. ':' .. i) end
-  end
+  if page and is_chunked(page.flags) then forget_chunks(key, call('HGET', key, 'b:' .. variant)) end
   call('HDEL', key, 'm:' .. variant, 'b:' .. variant)
 end
 

@@ -9,11 +9,16 @@
 -- Reply    1 stored | 0 not: it was dropped, or another one is at it | 2 not: there are too many variants
 --include page
 local key, variant = KEYS[1], ARGV[6]
+local chunks = is_chunked(string.byte(ARGV[8], 2)) and ARGV[10]
 local lease = pcall('HGET', key, 'l:' .. ARGV[3])
-if not is_owners(lease, ARGV[2]) then return 0 end
+if not is_owners(lease, ARGV[2]) then
+  if type(lease) ~= 'table' then forget_chunks(key, chunks) end
+  return 0
+end
 local since = us_at(lease, 9)
 
 local function ended(reply)
+  if reply ~= 1 then forget_chunks(key, chunks) end
   call('HDEL', key, 'l:' .. ARGV[3])
   wake(key)
   return reply
@@ -34,8 +39,11 @@ for i = 2, #KEYS do
 end
 
 if names ~= ARGV[5] then
-  if names ~= '-' then
-    call('UNLINK', key) -- its variants were told apart by too little
+  if names ~= '-' then -- its variants were told apart by too little
+    local own = chunks and 'c:' .. sub(chunks, 1, 16) .. ':'
+    for _, field in ipairs(call('HKEYS', key)) do
+      if not own or sub(field, 1, #own) ~= own then call('HDEL', key, field) end
+    end
     page = nil
   end
 elseif not page then
