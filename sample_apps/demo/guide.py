@@ -122,8 +122,7 @@ def times(statuses: list[int]) -> str:
 
 
 def kept(reply: Reply) -> str:
-    """What a shop says of its cache (RFC 9211): the page was ``made``, ``made, kept``, ``given``, or given ``stale``.
-    """
+    """What a shop says of its cache (RFC 9211): a page was ``made``, ``made, kept``, ``given``, or given ``stale``."""
     told = reply.headers.get("cache-status", "")
     if ";hit" in told:
         return "stale" if ";ttl=-" in told else "given"

@@ -46,12 +46,16 @@ class Got(NamedTuple):
     ran: bool
 
 
+MADE = Made()
+MINUTE = Cached(60, jitter=0)
+
+
 class Origin:
     """An application whose runs are counted, and end when they are let; ``made`` is what it answers, or raises, or a
     function of the request. ``seen`` are the fields that it was shown.
     """
 
-    def __init__(self, made: Any = Made(), *, held: bool = False) -> None:
+    def __init__(self, made: Any = MADE, *, held: bool = False) -> None:
         self.made = made
         self.runs = 0
         self.now = 0
@@ -149,7 +153,7 @@ class Process:
         path: str = "/",
         headers: Iterable[tuple[str, str]] = (),
         *,
-        policy: Cached = Cached(60, jitter=0),
+        policy: Cached = MINUTE,
         method: str = "GET",
         query: str = "",
         filled: Mapping[str, str] = {},

@@ -139,9 +139,9 @@ class Fetch:
     @property
     def closes(self) -> bool:
         """Whether ``complete`` has something to do without the body: a lease is given back, a stored page stands in."""
-        if self._status in FAILURES and self.page is not None:
-            if not self.rescued and usable_on_error(self.page.freshness, self._now_us()):
-                return True
+        failed = self._status in FAILURES and not self.rescued
+        if failed and self.page is not None and usable_on_error(self.page.freshness, self._now_us()):
+            return True
         return self.claim is not None and self._judgement is not None and not self.records
 
     @property

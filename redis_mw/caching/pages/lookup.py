@@ -147,13 +147,16 @@ class Lookup:
 
     def _decides(self, found: Found, *, waited: bool = False) -> bool:
         """Whether the answer is what was found before now; if not, nothing is decided."""
-        state = self.state
-        self.state = "new"
+        before, self.state = self.state, "new"
         self._decide(found, waited=waited)
-        if self.state == "answered" and not self.refused:
+        if self._is_answered:
             return True
-        self.state, self.fetch, self.refused = state, None, False
+        self.state, self.fetch, self.refused = before, None, False
         return False
+
+    @property
+    def _is_answered(self) -> bool:
+        return self.state == "answered" and not self.refused
 
     def ask(self) -> Flow[None]:
         """Find out what there is; never waits. Nothing is sent where another request of this process is at it."""
@@ -352,7 +355,8 @@ class Lookup:
     def _decide(self, found: Found, *, waited: bool = False) -> None:
         """What becomes of the request; it stays new where the body of the page is needed first."""
         page, now_us = found.page, found.time_us(monotonic())
-        if page is not None and self._private and not page.storable.authorized:
+        has_credentials = self.request.headers.get("authorization") is not None
+        if page is not None and has_credentials and not page.storable.authorized:
             found, page = msgspec.structs.replace(found, page=None), None
         self._found = found
         missing: Literal["uri-miss", "miss"] = "uri-miss" if found.names is None else "miss"

@@ -215,8 +215,10 @@ class Model:
             own = {
                 at: part for at, part in site.chunks.items() if chunks and at[0] == CHUNKS.unpack(chunks)[0].decode()
             }
-            for each in (site.pages, site.leases, site.useless, site.bodiless):
-                each.clear()
+            site.pages.clear()
+            site.leases.clear()
+            site.useless.clear()
+            site.bodiless.clear()
             site.chunks, old = own, None
         elif site.names == names and old is None:
             for each, other in tuple(site.pages.items()):

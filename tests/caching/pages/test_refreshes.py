@@ -1,5 +1,4 @@
-"""Pages made anew behind their visitors' backs: by a request of nobody's, so only where anybody's gives the same page.
-"""
+"""Pages made anew behind visitors' backs: by a request of nobody's, so only where anybody's gives the same page."""
 
 from typing import Any
 

@@ -400,7 +400,7 @@ def test_redis_may_go_at_every_step_and_nobody_notices(process: Process, kept: A
             lookup = process.lookup(path, asks(If_None_Match='"other"') if what == "304" else ())
             step = 0
 
-            def away(flow: Any) -> None:
+            def away(flow: Any, gone: int = gone) -> None:
                 nonlocal step
                 stepped = Stepped(process.colour.run, flow)
                 while not stepped.is_done:

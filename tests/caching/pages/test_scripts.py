@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from redis_mw import Settings
-from redis_mw.caching.leases import Claim
 from redis_mw.caching.pages.commands import Commands, Looked, Question, joined
 from redis_mw.caching.pages.model import Model
 from redis_mw.caching.pages.page import Packed, Page

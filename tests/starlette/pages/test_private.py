@@ -229,6 +229,7 @@ async def test_what_a_client_asks_for_itself_changes_nothing_for_others(serve: S
         assert status_of(await site.get(cache_control="no-cache")) == "hit", "or anybody could run the application"
         assert status_of(await site.get(pragma="no-cache")) == "hit"
         assert status_of(await site.get("/page?n", cache_control="no-store")) == "fwd=uri-miss"
+        assert status_of(await site.get(cache_control="no-store")) == "hit", "what is stored may be sent all the same"
     async with serve("hello", cache=Cache(l1_bytes=0, honour_client_no_cache=True)) as site:
         assert status_of(await site.get()) == "hit"
         assert status_of(await site.get(cache_control="no-cache")) == "fwd=request;stored"
