@@ -107,11 +107,9 @@ class Closing:
 
     def rescue(self, exchange: Exchange) -> Flow[Response | None]:
         """What the client gets where the application has failed and sent nothing: a stored page, where that may be."""
-        fetch = self._fetch(exchange)
-        if fetch is None or exchange.stopped or exchange.started or exchange.refreshing:
+        if exchange.lookup is None or exchange.stopped or exchange.started or exchange.refreshing:
             return None
-        if (yield from fetch.rescue()) and exchange.lookup is not None:
-            exchange.lookup.landed()
+        yield from exchange.lookup.rescue()
         return self.instead(exchange)
 
     def _attempts(self, exchange: Exchange) -> bool:
@@ -121,11 +119,9 @@ class Closing:
         return exchange.lookup.fetch if exchange.lookup is not None else None
 
     def _fetched(self, exchange: Exchange, body: bytes | None) -> Flow[None]:
-        lookup = exchange.lookup
-        if lookup is not None and lookup.fetch is not None:
+        if exchange.lookup is not None:
             accessed, csrf, sent = exchange.accessed, exchange.csrf, exchange.started
-            yield from lookup.fetch.complete(body, accessed=accessed, csrf=csrf, sent=sent)
-            lookup.landed()
+            yield from exchange.lookup.complete(body, accessed=accessed, csrf=csrf, sent=sent)
 
     def _wrong_now(self, exchange: Exchange) -> list[Flow[Any]]:
         """The flows that forget what the request has made wrong (RFC 9111 section 4.4, RFC 9875 section 3)."""

@@ -126,6 +126,13 @@ class Process:
         stored = [each.decode() for each in fields if each.startswith(b"l:")]
         return stored + ["renewed"] * len(self.room.memory.page_leases)
 
+    def end_leases(self, *args: Any, **kwargs: Any) -> None:
+        """Have every lease on a URL be over."""
+        at = self.room.pages.key(self.name(*args, **kwargs))
+        for field in self.redis.hkeys(at):
+            if field.startswith(b"l:"):
+                self.redis.hdel(at, field)
+
     def age(self, *args: Any, seconds: int = 2, **kwargs: Any) -> None:
         """Have what is stored of a URL be older by so many seconds."""
         at = self.room.pages.key(self.name(*args, **kwargs))
@@ -208,15 +215,15 @@ class Process:
         try:
             made = self.origin(asked)
         except Exception:
-            if lookup.is_refresh or not self.run(fetch.rescue()):
+            if not lookup.asked.nobodys:
+                self.run(lookup.rescue())
+            if fetch.instead is None:
                 raise
-            assert fetch.instead is not None
             return Got(fetch.instead.status, Fields(fetch.instead.fields), fetch.instead.body, True)
         fetch.judge(made.status, made.headers, accessed=made.accessed, csrf=made.csrf)
         if fetch.records or fetch.closes:
             body = made.body if fetch.records else None
-            self.run(fetch.complete(body, accessed=made.accessed, csrf=made.csrf))
-            lookup.landed()
+            self.run(lookup.complete(body, accessed=made.accessed, csrf=made.csrf, sent=False))
         if fetch.instead is not None:
             return Got(fetch.instead.status, Fields(fetch.instead.fields), fetch.instead.body, True)
         return Got(made.status, Fields((*made.headers, *fetch.fields())), made.body, True)

@@ -144,10 +144,6 @@ class Fetch:
             return True
         return self.claim is not None and self._judgement is not None and not self.records
 
-    @property
-    def settles(self) -> bool:
-        return self.claim is not None
-
     def pack(self, body: bytes) -> None:
         """Compress the body beforehand: it takes a while for a large one, so it may be done on another thread."""
         if self.records and not self._freshens and self._fits(body):

@@ -203,7 +203,9 @@ class Model:
         chunks: bytes,
     ) -> str:
         old = site.pages.get(variant)
-        if site.names != known or (keeps_us is not None and (old is None or old.at != keeps_us)):
+        if site.names != known:
+            return "dropped"
+        if keeps_us is not None and (names != known or old is None or old.at != keeps_us):
             return "dropped"
         for tag, wanted in zip(page.tags, versions, strict=True):
             current = self.tags.get(tag)
@@ -220,6 +222,8 @@ class Model:
             site.useless.clear()
             site.bodiless.clear()
             site.chunks, old = own, None
+            if not own:  # with its last field the key goes, and with the key how long it was to live
+                site.lasts_ms = 0
         elif site.names == names and old is None:
             for each, other in tuple(site.pages.items()):
                 if other is None or other.last <= self.now:

@@ -66,3 +66,11 @@ def _hashed(*parts: str) -> str:
         data = part.encode("utf-8", "surrogatepass")
         whole.update(b"%d:%b" % (len(data), data))
     return whole.hexdigest()
+
+
+def is_among(host: str, hosts: frozenset[str]) -> bool:
+    """Whether a Host field is one of these; they may be "*", or begin with a dot, which stands for any subdomain."""
+    name = host.lower()
+    if not name.endswith("]"):
+        name = name.rpartition(":")[0] or name
+    return any(each in ("*", name) or (each[:1] == "." and (name.endswith(each) or name == each[1:])) for each in hosts)

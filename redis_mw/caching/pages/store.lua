@@ -27,7 +27,9 @@ end
 local names = call('HGET', key, 'v') or '-'
 if names ~= ARGV[4] then return ended(0) end
 local page = opened(call('HGET', key, 'm:' .. variant))
-if ARGV[11] ~= '' and not (page and string.format('%.0f', page.stored) == ARGV[11]) then return ended(0) end
+if ARGV[11] ~= '' then -- told apart by more, it is another variant, which has no body to stay
+  if names ~= ARGV[5] or not page or string.format('%.0f', page.stored) ~= ARGV[11] then return ended(0) end
+end
 
 local ms, tags = tonumber(ARGV[12]), {}
 for i = 2, #KEYS do

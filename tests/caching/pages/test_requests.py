@@ -192,8 +192,7 @@ def test_a_failure_that_is_kept_by_its_name_is_kept_beside_what_has_ended(proces
     assert fetch is not None
     fetch.judge(503, (), accessed=False, csrf=False)
     assert fetch.records and not fetch.closes
-    process.run(fetch.complete(b"failed", accessed=False, csrf=False))
-    lookup.landed()
+    process.run(lookup.complete(b"failed", accessed=False, csrf=False, sent=False))
     got = process.get(policy=policy)
     assert (got.status, got.ran) == (503, False)
 
@@ -417,8 +416,7 @@ def test_redis_may_go_at_every_step_and_nobody_notices(process: Process, kept: A
                 assert lookup.state == "runs" and lookup.fetch is not None
                 lookup.fetch.judge(200, (), accessed=False, csrf=False)
                 if lookup.fetch.records:
-                    away(lookup.fetch.complete(b"made", accessed=False, csrf=False))
-                lookup.landed()
+                    away(lookup.complete(b"made", accessed=False, csrf=False, sent=False))
             away(lookup.settle())
             assert process.get(path).status == 200
             assert len(process.room.memory.page_leases) == 0
