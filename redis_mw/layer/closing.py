@@ -16,9 +16,10 @@ from redis_mw.caching.tags import name_of
 from redis_mw.caching.values.write import drop_tags
 from redis_mw.flows import Flow, together
 from redis_mw.http.request import Fields
+from redis_mw.idempotency.attempt import Attempt
 from redis_mw.idempotency.response import Recorder
 from redis_mw.layer.entries import Entries
-from redis_mw.layer.exchange import Exchange, Headers, Response, of_page
+from redis_mw.layer.exchange import Exchange, Headers, Response, Wrong, of_page
 
 
 class Closing:
@@ -38,21 +39,20 @@ class Closing:
 
     def judge(self, exchange: Exchange) -> None:
         """The head of the response is known, and nothing of it is sent."""
+        exchange.wrong = self._wrong(exchange)
         fetch = self._fetch(exchange)
         if fetch is not None:
             fetch.judge(exchange.status, exchange.headers, accessed=exchange.accessed, csrf=exchange.csrf)
 
     def records(self, exchange: Exchange) -> bool:
         """Whether the application's response has to be given to ``commit`` or ``complete``, before its end is sent."""
-        if exchange.stopped:
-            return False
         fetch = self._fetch(exchange)
-        return self._attempts(exchange) or (fetch is not None and fetch.records)
+        return self._attempt(exchange) is not None or (fetch is not None and fetch.records)
 
     def recorder(self, exchange: Exchange) -> Recorder:
         """Takes the body of a response that is recorded; once it ``is_over``, ``complete`` is to be called at once."""
-        most = exchange.attempt.room.max_response if exchange.attempt is not None and self._attempts(exchange) else 0
-        fetch = self._fetch(exchange)
+        attempt, fetch = self._attempt(exchange), self._fetch(exchange)
+        most = attempt.room.max_response if attempt is not None else 0
         if fetch is not None and fetch.records and self._room is not None:
             most = max(most, self._room.largest_body)
         return Recorder(most, exchange.headers)
@@ -66,9 +66,7 @@ class Closing:
     def closes(self, exchange: Exchange) -> bool:
         """Whether ``close`` has anything to do although the body is not recorded, or not known yet."""
         fetch = self._fetch(exchange)
-        if fetch is not None and fetch.closes and not exchange.stopped:
-            return True
-        return not exchange.forgotten and bool(self._wrong_now(exchange))
+        return any(exchange.wrong) or (fetch is not None and fetch.closes)
 
     def close(self, exchange: Exchange, whole: bytes | None) -> Flow[None]:
         """Do what has to be done before the head of the response is sent: store what is known as a ``whole``, forget
@@ -78,11 +76,13 @@ class Closing:
         fetch = self._fetch(exchange)
         if whole is not None:
             closing.append(self.complete(exchange, whole))
-        elif fetch is not None and fetch.closes and not exchange.stopped:
+        elif fetch is not None and fetch.closes:
             closing.append(self._fetched(exchange, None))
-        if not exchange.forgotten:
-            closing += self._wrong_now(exchange)
-            exchange.forgotten = True
+        wrong, exchange.wrong = exchange.wrong, Wrong()
+        if self._room is not None and wrong.urls:
+            closing.append(purge(self._room, wrong.urls))
+        if self._room is not None and wrong.tags:
+            closing.append(drop_tags(self._room, wrong.tags, soft=False))
         if closing:
             _ = yield from together(*closing)
 
@@ -93,9 +93,10 @@ class Closing:
         A ``body`` of None was too large to be kept, or cut off. What is turned away, or failed, is not stored.
         """
         completing: list[Flow[Any]] = []
-        if exchange.attempt is not None and self._attempts(exchange) and not exchange.stopped:
-            completing.append(exchange.attempt.complete(exchange.status, exchange.headers, body))
-        if self._fetch(exchange) is not None and not exchange.stopped:
+        attempt = self._attempt(exchange)
+        if attempt is not None:
+            completing.append(attempt.complete(exchange.status, exchange.headers, body))
+        if self._fetch(exchange) is not None:
             completing.append(self._fetched(exchange, body))
         if completing:
             _ = yield from together(*completing)
@@ -107,41 +108,41 @@ class Closing:
 
     def rescue(self, exchange: Exchange) -> Flow[Response | None]:
         """What the client gets where the application has failed and sent nothing: a stored page, where that may be."""
-        if exchange.lookup is None or exchange.stopped or exchange.started or exchange.refreshing:
+        if self._fetch(exchange) is None or exchange.started or exchange.refreshing or exchange.lookup is None:
             return None
         yield from exchange.lookup.rescue()
         return self.instead(exchange)
 
-    def _attempts(self, exchange: Exchange) -> bool:
-        return exchange.attempt is not None and exchange.attempt.runs
+    def fields(self, exchange: Exchange) -> Headers:
+        """The fields that tell of the cache, for the application's own response."""
+        fetch = self._fetch(exchange)
+        return fetch.fields() if fetch is not None and fetch.instead is None else ()
+
+    def _attempt(self, exchange: Exchange) -> Attempt | None:
+        """The attempt whose response is to be kept, unless the request was turned away."""
+        attempt = exchange.attempt
+        return attempt if attempt is not None and attempt.runs and not exchange.stopped else None
 
     def _fetch(self, exchange: Exchange) -> Fetch | None:
-        return exchange.lookup.fetch if exchange.lookup is not None else None
+        """The run that makes a page, unless the request was turned away."""
+        lookup = exchange.lookup
+        return lookup.fetch if lookup is not None and not exchange.stopped else None
 
     def _fetched(self, exchange: Exchange, body: bytes | None) -> Flow[None]:
         if exchange.lookup is not None:
             accessed, csrf, sent = exchange.accessed, exchange.csrf, exchange.started
             yield from exchange.lookup.complete(body, accessed=accessed, csrf=csrf, sent=sent)
 
-    def _wrong_now(self, exchange: Exchange) -> list[Flow[Any]]:
-        """The flows that forget what the request has made wrong (RFC 9111 section 4.4, RFC 9875 section 3)."""
-        room, request = self._room, exchange.request
-        if room is None or exchange.stopped or request.method in SAFE:
-            return []
-        headers = Fields(exchange.headers)
-        own = url_of(request)
-        urls = [
+    def _wrong(self, exchange: Exchange) -> Wrong:
+        """What the request has made wrong (RFC 9111 section 4.4, RFC 9875 section 3)."""
+        request = exchange.request
+        if self._room is None or exchange.stopped or request.method in SAFE:
+            return Wrong()
+        headers, own = Fields(exchange.headers), url_of(request)
+        urls = tuple(
             Url(own.scheme, host, request.root + target.path, target.query)
             for target in invalidated(request, exchange.status, headers, root=request.root)
             if self._entries.caches(target.path, exchange.views(target.path))
             for host in (own.host, ANY_HOST)
-        ]
-        flows: list[Flow[Any]] = [purge(room, urls)] if urls else []
-        if groups := invalidated_groups(request.method, headers):
-            flows.append(drop_tags(room, tuple(map(name_of, groups)), soft=False))
-        return flows
-
-    def fields(self, exchange: Exchange) -> Headers:
-        """The fields that tell of the cache, for the application's own response."""
-        fetch = self._fetch(exchange)
-        return fetch.fields() if fetch is not None and not exchange.stopped and fetch.instead is None else ()
+        )
+        return Wrong(urls, tuple(map(name_of, invalidated_groups(request.method, headers))))

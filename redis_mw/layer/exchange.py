@@ -3,13 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from math import ceil
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from redis_mw.caching.flights import Flight
 from redis_mw.caching.pages.entry import Entry as Cached
 from redis_mw.caching.pages.lookup import Lookup
+from redis_mw.caching.pages.names import Url
 from redis_mw.caching.pages.served import Served
 from redis_mw.errors import (
     IdempotencyError,
@@ -35,6 +36,14 @@ from redis_mw.locks.turn import Turn
 from redis_mw.policy.marks import Mark, Placed
 from redis_mw.policy.table import Policies, SessionPolicy
 from redis_mw.sessions.visit import Visit
+
+
+class Wrong(NamedTuple):
+    """URLs, and names of tags, whose pages are wrong now."""
+
+    urls: tuple[Url, ...] = ()
+    tags: tuple[str, ...] = ()
+
 
 Views: TypeAlias = Callable[[str], Iterable[Placed]]
 
@@ -75,9 +84,9 @@ class Exchange(msgspec.Struct):
     ``status``, ``headers`` and ``answer`` (the framework's own response) are what limits are settled by; whoever does
     not say them let the request fail. ``started`` says that the client has seen the head of the application's response.
     ``accessed`` and ``csrf`` say that what it answers may be for this visitor only: its session was looked at, a token
-    was issued. ``after`` is clean-up that the response need not wait for. ``refreshing``: nobody has sent it and nobody
-    waits for the response, which is to be kept. ``views`` tells the marks of the view that would answer a GET for a
-    path.
+    was issued. ``wrong`` is what it has made wrong in the cache and is not forgotten there yet. ``after`` is clean-up
+    that the response need not wait for. ``refreshing``: nobody has sent it and nobody waits for the response, which is
+    to be kept. ``views`` tells the marks of the view that would answer a GET for a path.
     """
 
     request: Request
@@ -106,7 +115,7 @@ class Exchange(msgspec.Struct):
     started: bool = False
     accessed: bool = False
     csrf: bool = False
-    forgotten: bool = False
+    wrong: Wrong = Wrong()
     refreshing: bool = False
     views: Views = no_views
     after: Callable[[], Flow[Any]] | None = None

@@ -410,9 +410,13 @@ def test_a_middleware_around_another_counts_once(app_of: Callable[..., Starlette
 
     from redis_mw_starlette import RedisMiddleware
 
+    @limited("10/minute")
+    async def inside(request: Request) -> Response:
+        return PlainTextResponse("a page")
+
     settings = replace(redis_mw_settings, rules=[Rule("/in/page", limits=["2/minute"])])
     inner = Starlette(
-        routes=[Route("/page", limited("10/minute")(page))],
+        routes=[Route("/page", inside)],
         middleware=[Middleware(RedisMiddleware, settings=settings)],
     )
     client = TestClient(app_of(Mount("/in", inner), settings=settings))
