@@ -1,35 +1,28 @@
 """``RedisMiddleware``: the layer around a Starlette or FastAPI application, as plain ASGI."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from inspect import isawaitable
-from typing import Any
 
 from starlette import responses
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from redis_mw.errors import Problem, RedisUnavailable, Refusal, SettingsError
-from redis_mw.events import Events, log
+from redis_mw.errors import Problem, RedisUnavailable, SettingsError
+from redis_mw.events import Events
 from redis_mw.faces.aio import AsyncRedisMW
-from redis_mw.faces.attending import attend
-from redis_mw.faces.caching import RequestCache
-from redis_mw.faces.following import ended_soon
+from redis_mw.faces.attending import attend_pages
 from redis_mw.faces.listening import events_of
-from redis_mw.faces.locks import RequestLocks
 from redis_mw.flows import Flow
 from redis_mw.http.problems import problem
-from redis_mw.layer.exchange import Exchange, Follow, Replay, Replayed, Respond, raised, refused
+from redis_mw.layer import exchange as layers
+from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.rooms import rooms_of
 from redis_mw.layer.secrets import signing_secrets
 from redis_mw.limits.verdict import Explanation
-from redis_mw.policy.current import CURRENT, GATE, Context
 from redis_mw.sessions.room import Room, furnish
 from redis_mw.settings import Settings
 from redis_mw_starlette import origin
-from redis_mw_starlette.answer import Accept, Response
 from redis_mw_starlette.arguments import (
     HTTPS_ONLY,
     MAX_AGE,
@@ -40,21 +33,16 @@ from redis_mw_starlette.arguments import (
     Arguments,
     SameSite,
 )
-from redis_mw_starlette.behind import WITHIN_S, Behind, deaf, nowhere, silent
+from redis_mw_starlette.behind import Behind
 from redis_mw_starlette.body import Body
 from redis_mw_starlette.faces import Faces
-from redis_mw_starlette.gate import Gate
-from redis_mw_starlette.keeper import FINISH_WITHIN, Keeper
+from redis_mw_starlette.passage import AROUND, Mounted, OnRefuse, Passage
 from redis_mw_starlette.refusal import refuse, replay
 from redis_mw_starlette.routes import Routes
-from redis_mw_starlette.scopes import connection_of, of_nobody, request_of, shown
+from redis_mw_starlette.scopes import connection_of, request_of
 
 SAFE = ("GET", "HEAD", "OPTIONS")
-UNSEEN = ("http.response.pathsend", "http.response.zerocopysend")
 CLOSE_WITHIN = 5.0
-AROUND = "redis_mw.around"  # where a scope says which of our middlewares it has passed through
-
-OnRefuse = Callable[[Any, Refusal], "responses.Response | Awaitable[responses.Response | None] | None"]
 
 
 class RedisMiddleware:
@@ -99,9 +87,8 @@ class RedisMiddleware:
             partitioned=partitioned,
         )
         self._settings = arguments.merged(_settings(settings, mw))
-        self._on_refuse = on_refuse
         sessions = self._settings.sessions
-        self._save_on_5xx = sessions is not None and sessions.save_on_5xx
+        save_on_5xx = sessions is not None and sessions.save_on_5xx
         self._origins = frozenset(sessions.websocket_origins if sessions is not None else ())
         # All that decides what a session is here; the cookie's arguments are in the settings by now.
         signing = [] if self._settings.secret else arguments.secrets
@@ -114,6 +101,7 @@ class RedisMiddleware:
         self._faces = Faces(self._settings, mw, rooms, self._explain)
         self._routes = Routes(app, needed=self._layer.needs_routes)
         self._behind = Behind()
+        self._mounted = Mounted(app, self._layer, self._behind, on_refuse, save_on_5xx, self)
 
     def _room(self, arguments: Arguments, events: Events) -> Room | None:
         if self._settings.sessions is None:
@@ -166,21 +154,21 @@ class RedisMiddleware:
             await refuse(_forbidden(request.headers.get("accept")), scope, receive, send)
             return
         mw, body = self._faces.here(), None
-        answer: Response | Accept
         if is_http:
-            answer = Response(mw.driver, self._layer, exchange, send, save_on_5xx=self._save_on_5xx)
+            page = self._local(exchange, mw)
+            if page is not None:
+                await replay(page, send)
+                return
             body = self._body(exchange, receive)
-        else:
-            answer = Accept(mw.driver, self._layer, exchange, send)
-        try:
-            await self._answered(exchange, mw, answer, body, scope, body.receive if body is not None else receive)
-        finally:
-            if not answer.led:
-                self._finish(exchange, mw)
+        await Passage(self._mounted, mw, exchange, scope, receive, send, body).pass_through()
 
-    def _finish(self, exchange: Exchange, mw: AsyncRedisMW) -> None:
-        if self._layer.finishes(exchange):
-            mw.driver.detach(self._layer.finish(exchange), FINISH_WITHIN)
+    def _local(self, exchange: Exchange, mw: AsyncRedisMW) -> layers.Response | None:
+        """The page that this process has in its memory, where nothing has to be asked before it is sent."""
+        caching = self._layer.rooms.caching
+        if caching is None or not exchange.is_paged:
+            return None
+        attend_pages(mw.driver, caching)
+        return self._layer.local(exchange)
 
     def _body(self, exchange: Exchange, receive: Receive) -> Body | None:
         """The body of a request that has a key, whether a policy asks for one or not: that may turn out late."""
@@ -199,177 +187,6 @@ class RedisMiddleware:
         visit.room.store.events.emit("session.rejected", outcome="origin")
         origin.tell(exchange.request)
         return True
-
-    async def _answered(
-        self,
-        exchange: Exchange,
-        mw: AsyncRedisMW,
-        answer: Response | Accept,
-        body: Body | None,
-        scope: Scope,
-        receive: Receive,
-    ) -> None:
-        """Open, let the application answer, and answer for what was refused, or has failed.
-
-        Who makes a page for others as well makes it to its end, though the client may leave meanwhile.
-        """
-        try:
-            await self._open(exchange, mw, answer, body)
-        except Exception as error:
-            if exchange.lookup is not None and exchange.lookup.refreshes:
-                self._refresh(exchange, mw, scope)
-            await self._failed(error, exchange, mw, answer, scope, receive)
-            return
-        if not exchange.leads:
-            await self._run(exchange, mw, answer, body, scope, receive)
-            return
-        answer.led = True
-        await asyncio.shield(self._behind.start(self._led(exchange, mw, answer, body, scope, deaf(receive))))
-
-    async def _led(
-        self,
-        exchange: Exchange,
-        mw: AsyncRedisMW,
-        answer: Response | Accept,
-        body: Body | None,
-        scope: Scope,
-        receive: Receive,
-    ) -> None:
-        try:
-            await self._run(exchange, mw, answer, body, scope, receive)
-        finally:
-            self._finish(exchange, mw)
-
-    async def _run(
-        self,
-        exchange: Exchange,
-        mw: AsyncRedisMW,
-        answer: Response | Accept,
-        body: Body | None,
-        scope: Scope,
-        receive: Receive,
-    ) -> None:
-        try:
-            keeper = answer.keeper
-            if keeper is not None:
-                scope["session"] = keeper.session
-            gate = Gate(mw, self._layer, exchange, scope, body, keeper)
-            session = keeper.session if keeper is not None else None
-            context = Context(mw, session, gate, RequestLocks(mw.driver, exchange), RequestCache(exchange))
-            await self._inside(exchange, context, gate, scope, receive, answer.send)
-            await answer.finish()
-            if keeper is not None:
-                keeper.must_be_settled()
-        except Exception as error:
-            await self._failed(error, exchange, mw, answer, scope, receive)
-
-    async def _failed(
-        self,
-        error: Exception,
-        exchange: Exchange,
-        mw: AsyncRedisMW,
-        answer: Response | Accept,
-        scope: Scope,
-        receive: Receive,
-    ) -> None:
-        """Answer for what was refused, or answered before; raise what nobody can answer for."""
-        # What the session could not do comes first, whatever the application made of it on its way here.
-        cause = answer.failure or error
-        if answer.keeper is not None:
-            _ = await answer.keeper.abandon()
-        if isinstance(cause, Replayed) and not answer.started:
-            await replay(cause.response, answer.send)
-            return
-        if isinstance(cause, Refusal) and not answer.started:
-            await self._refuse(exchange, cause, scope, receive, answer.send)
-            await answer.finish()
-            return
-        page = await mw.driver.run(self._layer.closing.rescue(exchange)) if not answer.started else None
-        if page is not None:
-            log.error("a page could not be made: the one that is stored is sent", exc_info=error)
-            await replay(page, answer.send)
-        elif cause is error:
-            raise error
-        else:
-            raise cause from None
-
-    def _refresh(self, exchange: Exchange, mw: AsyncRedisMW, scope: Scope) -> None:
-        """Have the page that is being served made anew, by a request that nobody has sent."""
-        refreshing = None if self._behind.is_full else self._layer.refresh(exchange)
-        if refreshing is None:
-            return
-        answer = Response(mw.driver, self._layer, refreshing, nowhere, save_on_5xx=self._save_on_5xx)
-        if refreshing.visit is not None:
-            answer.keeper = Keeper(mw, self._layer, refreshing, refreshing.visit)
-        refreshing.native = connection_of(scope, silent(), nowhere)
-
-        async def refresh() -> None:
-            try:
-                async with asyncio.timeout(WITHIN_S):
-                    await self._led(refreshing, mw, answer, None, of_nobody(scope), silent())
-            except Exception:
-                log.exception("a page could not be made anew; the old one is sent while it lasts")
-
-        _ = self._behind.start(refresh())
-
-    async def _open(self, exchange: Exchange, mw: AsyncRedisMW, answer: Response | Accept, body: Body | None) -> None:
-        """Ask what has to be asked before the application runs; raises what refuses the request, or a replay."""
-        visit = exchange.visit
-        reads = visit is not None and visit.id is not None
-        if reads or exchange.asks:
-            attempt = self._layer.attempt_of(exchange)
-            if attempt is not None and body is not None:
-                await body.read_into(attempt)
-            opened = await mw.driver.run(self._layer.open(exchange, eager=reads))
-            attend(mw.driver, self._layer.rooms, exchange)
-            while isinstance(opened, Follow):
-                ended = await ended_soon(opened)
-                opened = await mw.driver.run(self._layer.follow(exchange, ended=ended, eager=reads))
-                attend(mw.driver, self._layer.rooms, exchange)
-            if isinstance(opened, Replay) and visit is not None:
-                answer.cookie = self._layer.set_cookie(exchange)
-            if isinstance(opened, (Respond, Replay)):
-                raise raised(opened)
-        if visit is not None:
-            answer.keeper = Keeper(mw, self._layer, exchange, visit)
-
-    async def _inside(
-        self, exchange: Exchange, context: Context, gate: Gate, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        if (gate.records or exchange.leads) and "extensions" in scope:
-            # What a server sends by itself nobody can keep.
-            scope["extensions"] = {name: each for name, each in scope["extensions"].items() if name not in UNSEEN}
-        scope["redis_mw"], scope[AROUND] = context, self
-        scope.setdefault("state", {})["redis_mw"] = context
-        here, there = CURRENT.set(context), GATE.set(gate)
-        gate.watch()
-        fields, hidden = scope["headers"], self._layer.hidden(exchange)
-        if hidden is not None and hidden.changes(exchange.request.headers):
-            scope["headers"] = shown(fields, hidden)
-        try:
-            await self.app(scope, receive, send)
-        except asyncio.CancelledError:
-            lost = gate.holding.caught() if gate.holding is not None else None
-            if lost is None:
-                raise
-            raise lost from None
-        finally:
-            if gate.holding is not None:
-                gate.holding.end()
-            scope["headers"] = fields
-            GATE.reset(there)
-            CURRENT.reset(here)
-
-    async def _refuse(self, exchange: Exchange, refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
-        answer: Any = None
-        if self._on_refuse is not None:
-            answer = self._on_refuse(connection_of(scope, receive, send), refusal)
-            if isawaitable(answer):
-                answer = await answer
-        if answer is None:
-            ours = refused(refusal, exchange.request.headers.get("accept"))
-            answer = responses.Response(ours.body, ours.status, dict(ours.headers))
-        await refuse(answer, scope, receive, send)
 
     async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Close what is ours before the server may end the loop; ``connect="eager"`` refuses to start without Redis."""

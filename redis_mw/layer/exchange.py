@@ -130,6 +130,11 @@ class Exchange(msgspec.Struct):
         return bool(here or ruled.lock or ruled.idempotency or ruled.cache)
 
     @property
+    def is_paged(self) -> bool:
+        """Whether a policy has the response kept, or given as it was kept."""
+        return bool(self.pages) or self.ruled.cache is not None
+
+    @property
     def leads(self) -> bool:
         """Whether what the application answers is to be kept for others as well, who may wait for it."""
         return self.lookup is not None and self.lookup.leads

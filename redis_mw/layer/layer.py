@@ -28,6 +28,7 @@ from redis_mw.layer.exchange import (
     Proceed,
     Replay,
     Respond,
+    Response,
     of_page,
     replayed,
     respond,
@@ -177,6 +178,16 @@ class Layer:
         None where there is no key, or nobody asked for one; costs no command.
         """
         return self._opening.attempt_of(exchange)
+
+    def local(self, exchange: Exchange) -> Response | None:
+        """The page that this process has in its memory, where nothing else is to be asked; no command. Then ``open``
+        need not be run.
+        """
+        served = self._opening.local(exchange)
+        if served is None:
+            return None
+        exchange.turned = of_page(served)
+        return exchange.turned.response
 
     def open(self, exchange: Exchange, *, eager: bool) -> Flow[Opened]:
         """Ask Redis for what the request needs, in one trip. ``eager`` loads the session although nobody asked yet.

@@ -95,6 +95,16 @@ class Opening:
             exchange.lookup.shows = self._hidden(exchange.lookup).changes(exchange.request.headers)
         return exchange.lookup
 
+    def local(self, exchange: Exchange) -> Served | None:
+        """The page that this process has in its memory, where nothing comes before it. Calls what users wrote."""
+        ruled = exchange.ruled
+        if exchange.entries or exchange.locks or exchange.claims or ruled.lock or ruled.idempotency:
+            return None
+        if self._page_needs_user(exchange):
+            return None
+        lookup = self._lookup_of(exchange, late=False)
+        return lookup.answer if lookup is not None and lookup.local() else None
+
     def hidden(self, exchange: Exchange) -> Hidden | None:
         """What the application must not see of a request, None where it may see all of it."""
         lookup = exchange.lookup

@@ -81,6 +81,7 @@ class Lookup:
         self._spare: Claim | None = None
         """A lease that is ours and of which the answer to this request makes nothing."""
         self._haste = haste(room.luck())
+        self._searched = False
         self._rounds = 0
         self._is_late = False
         self._collapsed = False
@@ -93,8 +94,9 @@ class Lookup:
 
     def local(self) -> bool:
         """Whether this process has the answer in its memory."""
-        if self.asked.anyhow or self.state != "new":
+        if self.asked.anyhow or self._searched or self.state != "new":
             return self.state == "answered"
+        self._searched = True
         found: Found | None = self._memory.local.get(page_of(self._question))
         if found is None or found.page is None:
             return False
