@@ -165,7 +165,7 @@ class RedisMiddleware:
     def _local(self, exchange: Exchange, mw: AsyncRedisMW) -> layers.Response | None:
         """The page that this process has in its memory, where nothing has to be asked before it is sent."""
         caching = self._layer.rooms.caching
-        if caching is None or not exchange.is_paged:
+        if caching is None or not caching.keeps_pages or not exchange.is_paged:
             return None
         attend_pages(mw.driver, caching)
         return self._layer.local(exchange)
