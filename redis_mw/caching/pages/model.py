@@ -6,17 +6,14 @@ a tag has a version or none. What is in the way (of another type, or nothing of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from struct import Struct
 
 from redis_mw.caching.leases import Claim
+from redis_mw.caching.model import Tags, dropped_since
 from redis_mw.caching.pages.commands import Looked, Question
 from redis_mw.caching.pages.page import CHUNKED, Packed, Page, head_of
 from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US
 from redis_mw.caching.values.entry import CHUNKS
 
-HALF = Struct(">Q4s")
-DRAWN = 1 << 63
-"""Says that a version was there because one was asked for, not because something was dropped."""
 MOST_FIELDS = 512
 
 
@@ -87,14 +84,12 @@ class Site:
 
 
 @dataclass
-class Model:
+class Model(Tags):
     """The URLs and tags of one prefix, at a time that moves when told to."""
 
-    now: int = 0
     sites: dict[str, Site] = field(default_factory=dict[str, Site])
     foreign: set[str] = field(default_factory=set[str])
     """URLs at whose key there is something of another type."""
-    tags: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def look(self, ask: Question, owner: str, seed: bytes, key: str) -> Looked:
         what = "nothing"
@@ -209,7 +204,7 @@ class Model:
             return "dropped"
         for tag, wanted in zip(page.tags, versions, strict=True):
             current = self.tags.get(tag)
-            late = not wanted and current is not None and _dropped_since(current, lease.since)
+            late = not wanted and current is not None and dropped_since(current, lease.since)
             if late or (wanted and current != wanted):
                 return "dropped"
             _ = self.version(tag, seed)
@@ -279,21 +274,6 @@ class Model:
         self.foreign.discard(name)
         return self.sites.pop(name, None) is not None or was_foreign
 
-    def soften(self, tag: str, seed: bytes) -> bool:
-        if tag not in self.tags:
-            return False
-        self.tags[tag] = self.tags[tag][:12] + HALF.pack(self.now, seed)
-        return True
-
-    def drop_tag(self, tag: str, seed: bytes) -> bool:
-        known = tag in self.tags
-        self.tags[tag] = HALF.pack(self.now, seed) * 2
-        return known
-
-    def version(self, tag: str, seed: bytes) -> bytes:
-        """The version of a tag, drawn if it has none."""
-        return self.tags.setdefault(tag, HALF.pack(DRAWN | self.now, seed) * 2)
-
     def _of(self, name: str, claim: Claim) -> Site | None:
         """The URL, if the lease is its owner's."""
         site = self.sites.get(name)
@@ -304,7 +284,3 @@ class Model:
         """What has nothing in it is not there."""
         if name in self.sites and not self.sites[name].fields:
             del self.sites[name]
-
-
-def _dropped_since(version: bytes, us: int) -> bool:
-    return any(version[at] < 128 and int.from_bytes(version[at : at + 8], "big") >= us for at in (0, 12))

@@ -6,18 +6,15 @@ when they are told to, and what the server evicts is taken away by hand.
 
 import re
 from dataclasses import dataclass, field
-from struct import Struct
 
 from msgspec.structs import replace
 
 from redis_mw.caching.leases import Claim
 from redis_mw.caching.lifetimes import Lifetime
+from redis_mw.caching.model import Tags
 from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US, Looked, Stored, Uncounted
 from redis_mw.caching.values.entry import HEAD, INTEGER, LAYOUT
 
-HALF = Struct(">Q4s")
-DRAWN = 1 << 63
-"""Says that a version was there because one was asked for, not because something was dropped."""
 DIGITS = re.compile(rb"0|-?[1-9][0-9]{0,18}")
 
 
@@ -48,14 +45,12 @@ class Kept:
 
 
 @dataclass
-class Model:
+class Model(Tags):
     """The entries, leases and tags of one prefix, at a time that moves when told to."""
 
-    now: int = 0
     entries: dict[str, Kept] = field(default_factory=dict[str, Kept])
     damaged: set[str] = field(default_factory=set[str])
     leases: dict[str, str] = field(default_factory=dict[str, str])
-    tags: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     def look(
         self,
@@ -154,21 +149,6 @@ class Model:
             return False
         self._end(name)
         return True
-
-    def soften(self, tag: str, seed: bytes) -> bool:
-        if tag not in self.tags:
-            return False
-        self.tags[tag] = self.tags[tag][:12] + HALF.pack(self.now, seed)
-        return True
-
-    def drop_tag(self, tag: str, seed: bytes) -> bool:
-        known = tag in self.tags
-        self.tags[tag] = HALF.pack(self.now, seed) * 2
-        return known
-
-    def version(self, tag: str, seed: bytes) -> bytes:
-        """The version of a tag, drawn if it has none."""
-        return self.tags.setdefault(tag, HALF.pack(DRAWN | self.now, seed) * 2)
 
     def _end(self, name: str) -> None:
         _ = self.leases.pop(name, None)

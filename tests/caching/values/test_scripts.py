@@ -3,6 +3,7 @@
 Scripts are told the time, so it passes in steps of any length; leases end when the test says so.
 """
 
+from itertools import count
 from typing import Any
 
 import hypothesis
@@ -27,7 +28,6 @@ names = st.sampled_from(["1" * 32, "2" * 32])
 tags = st.sampled_from([name_of("t"), name_of("u")])
 owners = st.sampled_from(["ann", "bob"])
 integers = st.sampled_from([0, 1, -7, 2**53 + 1, -(2**63), 2**63 - 1, 10**18])
-seeds = st.binary(min_size=4, max_size=4)
 stored = st.builds(
     Stored,
     flags=st.integers(0, 31),
@@ -52,11 +52,16 @@ class Scripts(RuleBasedStateMachine):
         self.prefix = settings.prefix
         self.commands = Commands(self.prefix, 10_000_000)
         self.model = Model()
+        self.seeds = count(1)
 
     @initialize(start=st.integers(1, 2_000_000_000_000_000))
     def begin(self, start: int) -> None:
         self.model.now = start
         self.tell()
+
+    def seed(self) -> bytes:
+        """Random bytes: none comes twice in one microsecond."""
+        return next(self.seeds).to_bytes(4, "big")
 
     def tell(self) -> None:
         self.commands.now_us = self.commands.tags.now_us = self.model.now
@@ -84,11 +89,9 @@ class Scripts(RuleBasedStateMachine):
         wanted=st.lists(tags, unique=True, max_size=2).map(tuple),
         haste=st.none() | st.sampled_from([0.0, 0.5, 3.0]),
         unlike=st.booleans(),
-        seed=seeds,
     )
-    def look(
-        self, name: str, owner: str, wanted: tuple[str, ...], haste: float | None, unlike: bool, seed: bytes
-    ) -> Any:
+    def look(self, name: str, owner: str, wanted: tuple[str, ...], haste: float | None, unlike: bool) -> Any:
+        seed = self.seed()
         entry = self.model.entries.get(name)
         but = entry.at if unlike and entry is not None else None
         got = self.run(self.commands.look(name, owner=owner, tags=wanted, haste=haste, but_stored_us=but, seed=seed))
@@ -99,20 +102,23 @@ class Scripts(RuleBasedStateMachine):
         assert got == expected
         return name, wanted, got.claim
 
-    @rule(claim=claims, value=stored, seed=seeds)
-    def fill(self, claim: tuple[str, tuple[str, ...], Claim | None], value: Stored, seed: bytes) -> None:
+    @rule(claim=claims, value=stored)
+    def fill(self, claim: tuple[str, tuple[str, ...], Claim | None], value: Stored) -> None:
+        seed = self.seed()
         name, wanted, taken = claim
         if taken is not None:
             value = Stored(value.flags, value.length, value.body, value.lifetime, value.cost_us, value.copies, wanted)
             got = self.run(self.commands.store(name, value, claim=taken, seed=seed))
             assert got == self.model.store(name, value, taken, seed)
 
-    @rule(name=names, value=stored, seed=seeds)
-    def put(self, name: str, value: Stored, seed: bytes) -> None:
+    @rule(name=names, value=stored)
+    def put(self, name: str, value: Stored) -> None:
+        seed = self.seed()
         assert self.run(self.commands.store(name, value, seed=seed)) == self.model.store(name, value, None, seed)
 
-    @rule(name=names, value=stored, seed=seeds)
-    def add(self, name: str, value: Stored, seed: bytes) -> None:
+    @rule(name=names, value=stored)
+    def add(self, name: str, value: Stored) -> None:
+        seed = self.seed()
         assert self.run(self.commands.add(name, value, seed=seed)) == self.model.add(name, value, seed)
 
     @rule(name=names, ttl_us=st.sampled_from([None, 0, HOUR, 20 * HOUR]))
@@ -121,8 +127,9 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(name=names, digits=integers.map(lambda n: b"%d" % n) | st.sampled_from([b"", b"01", b"x", b"-0"]))
     def put_an_integer(self, name: str, digits: bytes) -> None:
+        seed = self.seed()
         value = Stored(INTEGER, len(digits), digits, Lifetime(5 * HOUR), tags=(name_of("t"),))
-        assert self.run(self.commands.store(name, value, seed=b"same")) == self.model.store(name, value, None, b"same")
+        assert self.run(self.commands.store(name, value, seed=seed)) == self.model.store(name, value, None, seed)
 
     @rule(name=names, delta=integers | st.integers())
     def incr(self, name: str, delta: int) -> None:
@@ -139,8 +146,9 @@ class Scripts(RuleBasedStateMachine):
         assert self.run(self.commands.leases.renew(at, claim)) == self.model.renew(name, owner)
         assert self.run(self.commands.leases.release(at, owner)) == self.model.release(name, owner)
 
-    @rule(tag=tags, seed=seeds, soft=st.booleans())
-    def drop_tag(self, tag: str, seed: bytes, soft: bool) -> None:
+    @rule(tag=tags, soft=st.booleans())
+    def drop_tag(self, tag: str, soft: bool) -> None:
+        seed = self.seed()
         command = (self.commands.tags.soften if soft else self.commands.tags.drop)(tag, seed)
         assert self.run(command) == (self.model.soften(tag, seed) if soft else self.model.drop_tag(tag, seed))
 
