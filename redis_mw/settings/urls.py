@@ -8,8 +8,8 @@ from redis_mw.settings.must import Must, Wrong
 from redis_mw.settings.nearest import nearest
 
 ROLES = ("default", "sessions", "cache", "limits", "locks")
-SCHEMES = ("redis", "rediss", "unix", "embedded")
-LATER = ("sentinel", "cluster")
+SCHEMES = ("redis", "rediss", "unix", "embedded", "cluster")
+LATER = ("sentinel",)
 
 _PLAIN = ("db", "username", "password", "client_name")
 _TLS = tuple(
@@ -19,7 +19,12 @@ _TLS = tuple(
         "include_verify_flags", "keyfile", "min_version", "password",
     )
 )  # fmt: skip
-_OPTIONS = {"redis": _PLAIN, "unix": _PLAIN, "rediss": (*_PLAIN, *_TLS)}
+_OPTIONS = {
+    "redis": _PLAIN,
+    "unix": _PLAIN,
+    "rediss": (*_PLAIN, *_TLS),
+    "cluster": (*(name for name in _PLAIN if name != "db"), "ssl", *_TLS),
+}
 
 # Greedy: a password that was not percent-encoded may itself hold any of : / ? # @.
 _PASSWORD = re.compile(r"://([^:/?#@]*:)?.*@", re.DOTALL)
@@ -35,6 +40,11 @@ def masked(url: Any) -> Any:
     return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"://\1***@", url))
 
 
+def is_cluster(url: Any) -> bool:
+    """Whether it names a cluster, whose keys are spread over servers."""
+    return isinstance(url, str) and url.startswith("cluster://")
+
+
 def _server_url(url: str) -> Wrong | None:
     """Never repeats the url: it may hold a password, and a broken one may hold it anywhere."""
     if any(character <= " " or character == "\x7f" for character in url):
@@ -48,13 +58,23 @@ def _server_url(url: str) -> Wrong | None:
         return Wrong("its scheme is not known", nearest(scheme, SCHEMES) if len(scheme) < 12 else "start with redis://")
     try:
         parts = urlsplit(url)
-        _ = parts.port
+        places = [urlsplit(each) for each in _servers(parts)] if scheme == "cluster" else [parts]
+        _ = [place.port for place in places]
     except ValueError:
         return Wrong(
             "its host or port cannot be read",
             "the port is a number from 1 to 65535; write / ? # [ ] in a password as %2F %3F %23 %5B %5D",
         )
-    return _fragment(parts) or _place(parts) or _options(parts)
+    return _fragment(parts) or next(filter(None, map(_place, places)), None) or _options(parts)
+
+
+def _servers(parts: SplitResult) -> list[str]:
+    """The servers of a ``cluster://`` url, each as a url of its own; ValueError: a name is missing."""
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    names = hosts.split(",")
+    if not all(names):
+        raise ValueError("a server without a name")
+    return [f"cluster://{credentials}{at}{name}{parts.path}" for name in names]
 
 
 def _fragment(parts: SplitResult) -> Wrong | None:
@@ -73,6 +93,8 @@ def _place(parts: SplitResult) -> Wrong | None:
     if "@" in (parts.username or "") or "@" in (parts.password or ""):
         return Wrong("holds more than one @", 'write it as "%40" in a user name or password')
     database = parts.path.removeprefix("/")
+    if parts.scheme == "cluster" and database not in ("", "0"):
+        return Wrong("a cluster has no databases", "leave out what follows its servers")
     if database and not _is_number(database):
         return Wrong("its database is not a number", "end it with /0, /1, ...")
     return None
@@ -89,6 +111,8 @@ def _options(parts: SplitResult) -> Wrong | None:
             return Wrong("an option after its ? is not known", "known: " + (", ".join(known) or "none"))
         if name == "db" and not _is_number(value):
             return Wrong("its database is not a number", "write db=0, db=1, ...")
+        if name == "ssl" and value not in ("true", "false"):
+            return Wrong("its ssl is neither true nor false", "write ssl=true")
     return None
 
 
