@@ -8,6 +8,7 @@ import threading
 from collections.abc import Hashable
 from typing import Any, TypeAlias
 
+from redis_mw.errors import RedisUnavailable
 from redis_mw.events import log
 from redis_mw.flows import Command, Failure, Flow, Wait, send
 
@@ -19,9 +20,10 @@ Thing: TypeAlias = Hashable
 
 
 class Pending:
-    """What one process still has to say. Thread-safe."""
+    """What one process still has to say, to one server or ``many``. Thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, many: bool = False) -> None:
+        self._many = many
         self._commands: dict[Thing, tuple[Command[Any], ...]] = {}
         self._lock = threading.Lock()
 
@@ -38,14 +40,18 @@ class Pending:
                 log.warning("more than %d invalidations wait for Redis: the oldest is forgotten", MOST)
 
     def asked(self, *commands: Command[Any]) -> Flow[tuple[Any, ...]]:
-        """Send commands, behind what waits: one round trip."""
-        if not self._commands:
-            return (yield from send(*commands))
-        waiting = self._first()
-        before = [command for _, each in waiting for command in each]
-        replies = yield from send(*before, *commands)
-        self._settle(waiting, replies)
-        return replies[len(before) :]
+        """Send commands: one round trip, and one before it where something waits, which they might overtake.
+
+        If that fails they are not sent; where there are many servers they are, since theirs may be another one.
+        """
+        if self._commands:
+            waiting = self._first()
+            replies = yield from send(*[command for _, each in waiting for command in each])
+            self._settle(waiting, replies)
+            away = next((reply for reply in replies if isinstance(reply, RedisUnavailable)), None)
+            if away is not None and not self._many:
+                return (away,) * len(commands)
+        return (yield from send(*commands))
 
     def sending(self) -> Flow[None]:
         """Send what waits, again and again until nothing does."""

@@ -105,6 +105,9 @@ def again(
             words, to = _as_text(command, command.script), way(command)
         elif command.role in spread and (redirected := redirection(reply)) is not None:
             to, asking = elsewhere(command.role, redirected, command.bulk), redirected.asking
+            if asking and command.script is not None:
+                # Were the script unknown there, its text would go to the server that sent us away, and so on.
+                words = _as_text(command, command.script)
         else:
             continue
         if isinstance(to, RedisUnavailable):

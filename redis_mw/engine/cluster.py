@@ -5,6 +5,7 @@ the wrong server is told the right one (MOVED), or, while a slot is on its way, 
 cases nothing was done, so the command is sent again. (Redis cluster specification.)
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
@@ -15,6 +16,7 @@ from redis.crc import key_slot
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.errors import CommandError
 from redis_mw.flows import Argument, Command
+from redis_mw.settings.urls import servers
 
 SLOTS = 16384
 QUESTION: tuple[Argument, ...] = ("CLUSTER", "SLOTS")
@@ -26,6 +28,8 @@ CALM_S = 1.0
 """Seconds from one look at the whole cluster to the next, whatever is heard in between."""
 AGAIN_S = 30.0
 """Seconds after which it is looked at again though nothing was heard: a replica may have come or gone."""
+
+_REDIRECTION = re.compile("([0-9]{1,5}) (.*):([0-9]{1,5})")
 
 
 class Address(NamedTuple):
@@ -55,8 +59,10 @@ class Chart:
 
     def __init__(self, shards: Sequence[Shard | None]) -> None:
         self._shards = shards
-        self.primaries = _each(shard.primary for shard in shards if shard is not None)
-        self.replicas = _each(address for shard in shards if shard is not None for address in shard.replicas)
+        # By identity: most slots share a few objects, and this is done anew for every slot that is heard to have moved.
+        self._each = [shard for shard in {id(shard): shard for shard in shards}.values() if shard is not None]
+        self.primaries = _each(shard.primary for shard in self._each)
+        self.replicas = _each(address for shard in self._each for address in shard.replicas)
 
     @classmethod
     def read(cls, reply: Any, told_by: Address) -> "Chart":
@@ -68,7 +74,7 @@ class Chart:
                 if not 0 <= first <= last < SLOTS:
                     raise ValueError(f"slots {first} to {last}")
                 shards[first : last + 1] = [shard] * (last - first + 1)
-        except (TypeError, ValueError, IndexError, AttributeError) as error:
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise ValueError(f"no map of a cluster: {error}") from None
         if not any(shards):
             raise ValueError("nobody has any slot: is this a cluster, and is it complete?")
@@ -80,7 +86,7 @@ class Chart:
 
     def moved(self, slot: int, address: Address) -> "Chart":
         """The same with the slot on another primary, of which no replicas are known unless it had slots before."""
-        known = next((shard for shard in self._shards if shard is not None and shard.primary == address), None)
+        known = next((shard for shard in self._each if shard.primary == address), None)
         shards = list(self._shards)
         shards[slot] = known or Shard(address)
         return Chart(shards)
@@ -95,11 +101,13 @@ def redirection(reply: Any) -> Redirection | None:
     """Where the server says that the command belongs, if that is what it says."""
     if type(reply) is not CommandError or reply.code not in ("MOVED", "ASK"):
         return None
-    slot, _, place = reply.message.partition(" ")
-    host, _, port = place.rpartition(":")
-    if not slot.isdecimal() or int(slot) >= SLOTS or not port.isdecimal():
+    told = _REDIRECTION.fullmatch(reply.message)
+    if told is None:
         return None
-    return Redirection(int(slot), Address(host, int(port)), reply.code == "ASK")
+    slot, host, port = int(told[1]), told[2], int(told[3])
+    if slot >= SLOTS or not 0 < port < 65536:
+        return None
+    return Redirection(slot, Address(host, port), reply.code == "ASK")
 
 
 def seeds(url: str) -> tuple[Endpoint, ...]:
@@ -107,12 +115,11 @@ def seeds(url: str) -> tuple[Endpoint, ...]:
 
     User, password and options are for all servers of the cluster, also those it does not name.
     """
-    parts = urlsplit(url)
-    credentials, at, hosts = parts.netloc.rpartition("@")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    places = [urlsplit(each) for each in servers(url)]
+    options = dict(parse_qsl(places[0].query, keep_blank_values=True))
     secure = options.pop("ssl", "false") == "true" or any(name.startswith("ssl_") for name in options)
     scheme, query = "rediss" if secure else "redis", f"?{urlencode(options)}" if options else ""
-    return tuple(Endpoint.from_url(f"{scheme}://{credentials}{at}{host}{query}") for host in hosts.split(","))
+    return tuple(Endpoint.from_url(f"{scheme}://{place.netloc}{query}") for place in places)
 
 
 def node(seed: Endpoint, address: Address, *, replica: bool = False) -> Endpoint:
@@ -131,6 +138,6 @@ def _address(told: Any, told_by: Address) -> Address:
     """A server that does not know its own host is where it was asked."""
     host, port = told[0], told[1]
     name = host.decode() if isinstance(host, bytes) else ""
-    if not isinstance(port, int):
+    if not isinstance(port, int) or not 0 < port < 65536:
         raise ValueError(f"port {port!r}")
     return Address(told_by.host if name in ("", "?") else name, port)

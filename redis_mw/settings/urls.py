@@ -29,6 +29,8 @@ _OPTIONS = {
 # Greedy: a password that was not percent-encoded may itself hold any of : / ? # @.
 _PASSWORD = re.compile(r"://([^:/?#@]*:)?.*@", re.DOTALL)
 _QUERY_PASSWORD = re.compile(r"([?&](?:ssl_)?password=)[^&]*", re.IGNORECASE | re.DOTALL)
+# One after the ? that holds an @: where the other one would end cannot be told.
+_EITHER_PASSWORD = re.compile(r"://.*[?&](?:ssl_)?password=[^&]*@.*", re.IGNORECASE | re.DOTALL)
 
 
 def masked(url: Any) -> Any:
@@ -37,7 +39,7 @@ def masked(url: Any) -> Any:
         return {role: masked(each) for role, each in url.items()}
     if not isinstance(url, str):
         return "***"
-    return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"://\1***@", url))
+    return _QUERY_PASSWORD.sub(r"\1***", _PASSWORD.sub(r"://\1***@", _EITHER_PASSWORD.sub("://***", url)))
 
 
 def is_cluster(url: Any) -> bool:
@@ -57,24 +59,28 @@ def _server_url(url: str) -> Wrong | None:
     if scheme not in SCHEMES:
         return Wrong("its scheme is not known", nearest(scheme, SCHEMES) if len(scheme) < 12 else "start with redis://")
     try:
-        parts = urlsplit(url)
-        places = [urlsplit(each) for each in _servers(parts)] if scheme == "cluster" else [parts]
+        places = [urlsplit(each) for each in (servers(url) if scheme == "cluster" else (url,))]
         _ = [place.port for place in places]
     except ValueError:
         return Wrong(
             "its host or port cannot be read",
             "the port is a number from 1 to 65535; write / ? # [ ] in a password as %2F %3F %23 %5B %5D",
         )
-    return _fragment(parts) or next(filter(None, map(_place, places)), None) or _options(parts)
+    return _fragment(places[0]) or next(filter(None, map(_place, places)), None) or _options(places[0])
 
 
-def _servers(parts: SplitResult) -> list[str]:
-    """The servers of a ``cluster://`` url, each as a url of its own; ValueError: a name is missing."""
-    credentials, at, hosts = parts.netloc.rpartition("@")
+def servers(url: str) -> list[str]:
+    """The servers of a ``cluster://`` url, each as a url of its own with all the rest; ValueError: a name is missing.
+
+    The whole is not for ``urlsplit``: newer Pythons let an IPv6 address stand nowhere but alone.
+    """
+    place = re.split("[/?#]", url.removeprefix("cluster://"), maxsplit=1)[0]
+    rest = url.removeprefix(f"cluster://{place}")
+    credentials, at, hosts = place.rpartition("@")
     names = hosts.split(",")
     if not all(names):
         raise ValueError("a server without a name")
-    return [f"cluster://{credentials}{at}{name}{parts.path}" for name in names]
+    return [f"cluster://{credentials}{at}{name}{rest}" for name in names]
 
 
 def _fragment(parts: SplitResult) -> Wrong | None:

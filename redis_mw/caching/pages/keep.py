@@ -5,11 +5,14 @@ What could not be purged because Redis is away is purged when it is back, before
 
 import secrets
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from redis_mw.caching.apart import dropped, holding
 from redis_mw.caching.leases import Claim
+from redis_mw.caching.pages import apart
+from redis_mw.caching.pages.commands import Storing, lasts_ms
 from redis_mw.caching.pages.entry import keyed_tag
 from redis_mw.caching.pages.look import Found
 from redis_mw.caching.pages.names import Url
@@ -17,7 +20,7 @@ from redis_mw.caching.pages.page import Packed, Page
 from redis_mw.caching.room import USELESS_US, Room
 from redis_mw.caching.rules.vary import together, variant
 from redis_mw.caching.values.entry import CHUNK, CHUNKS
-from redis_mw.flows import Failure, Flow, one, send
+from redis_mw.flows import Command, Failure, Flow, one, send
 from redis_mw.http.request import Headers
 
 AFTER_MS = 1000
@@ -46,33 +49,20 @@ def keep(
     room.memory.page_leases.drop(claim)
     names = together(found.names or (), varies_by)
     name, chosen = found.question.name, variant(headers, names)
-    versions = (*claim.versions, *(b"" for _ in page.tags[len(claim.versions) :]))
+    room.changes((name,))
     try:
-        chunks = yield from _chunked(room, claim, name, page, packed)
-        kept = yield from one(
-            room.pages.store(
-                claim,
-                name,
-                found.names,
-                names,
-                chosen,
-                room.variants,
-                page,
-                packed,
-                versions=versions,
-                keeps_us=keeps_us,
-                seed=room.seed() if page.tags else b"",
-                chunks=chunks,
-            )
+        outcome = yield from _kept(
+            room, claim, Storing(name, found.names, names, chosen, room.variants, page, packed, keeps_us=keeps_us)
         )
     except GeneratorExit:
         raise
     except BaseException:
         yield from give_up(room, claim)
         raise
-    outcome: Kept = "away" if isinstance(kept, Failure) else kept
     if outcome == "stored":
         room.memory.vary.note(name, names)
+        if room.apart:
+            room.memory.hangs.note(name, page.tags)
     room.tell("cache.store", name, outcome="" if outcome == "stored" else outcome)
     return outcome
 
@@ -92,6 +82,7 @@ def purge(room: Room, urls: Sequence[Url]) -> Flow[bool]:
     False: Redis is away, and will hear of it when it is back.
     """
     names = tuple(dict.fromkeys(url.name for url in urls))
+    room.changes(names)
     tags = tuple(dict.fromkeys(keyed_tag(url) for url in urls))
     commands = [*map(room.pages.purge, names), *(room.commands.tags.drop(tag, room.seed()) for tag in tags)]
     room.memory.forget_pages(names, tags)
@@ -109,15 +100,33 @@ def purge(room: Room, urls: Sequence[Url]) -> Flow[bool]:
     return heard
 
 
+def _kept(room: Room, claim: Claim, storing: Storing) -> Flow[Kept]:
+    page, lasting = storing.page, list[Command[tuple[bytes, bool]]]()
+    versions = (*claim.versions, *(b"" for _ in page.tags[len(claim.versions) :]))
+    if room.apart:
+        read = yield from apart.versions(room, claim, page)
+        if read is None:
+            _ = yield from one(room.pages.release(claim))
+            return "dropped"
+        versions = read
+        lasting = holding(room, apart.lasts(page, page.tags[: len(claim.versions)]))
+    chunks = yield from _chunked(room, claim, storing.name, page, storing.packed)
+    storing = msgspec.structs.replace(storing, versions=versions, chunks=chunks)
+    store = room.pages.store(claim, storing, seed=room.seed() if page.tags else b"")
+    replies: Any = yield from send(store, *lasting)
+    if isinstance(replies[0], Failure):
+        return "away"
+    kept: Kept = replies[0]
+    return "dropped" if dropped(claim, replies[1:]) else kept
+
+
 def _chunked(room: Room, claim: Claim, name: str, page: Page, packed: Packed) -> Flow[bytes]:
     """Store a body that is larger than the settings allow for one, in parts, and give what names them."""
     body = packed.body
     if body is None or page.length <= room.max_body or len(body) <= CHUNK:
         return b""
     id, number = secrets.token_hex(8), -(-len(body) // CHUNK)
-    fresh = page.freshness
-    last_us = max(fresh.fresh_until_us, fresh.stale_until_us, fresh.error_until_us)
-    ms = -(-(last_us - fresh.received_us) // 1000) + AFTER_MS
+    ms = lasts_ms(page) + AFTER_MS
     for each in range(number):
         part = body[each * CHUNK : (each + 1) * CHUNK]
         _ = yield from send(room.pages.keep_chunk(claim, name, id, each, part, ms))

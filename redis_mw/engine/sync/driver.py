@@ -2,27 +2,28 @@
 
 A run is a loop: take the flow's next effect, perform it, send the reply in. A batch is split by endpoint, all parts
 are sent before any is read, and each fails alone. What one run knows is in ``_Run``, what a process holds in
-``process``, what belongs to one server in ``link``.
+``process``, what belongs to one server in ``link``, to those of a cluster in ``fleet``.
 """
 
 import logging
 import os
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from time import monotonic
 from types import TracebackType
 from typing import Any, TypeVar, assert_never, cast
 
 from redis_mw.engine import trips
-from redis_mw.engine.batches import CLOSED, DEAF, QUICK, REFUSED, TOO_LATE, split, unknown
+from redis_mw.engine.batches import CLOSED, DEAF, QUICK, REFUSED, TOO_LATE, Part, again, split
+from redis_mw.engine.cluster import MOST_HOPS, Redirection, slot_of
 from redis_mw.engine.sync.link import Link, Turn
-from redis_mw.engine.sync.listener import Mailbox
+from redis_mw.engine.sync.listener import Listener, Mailbox
 from redis_mw.engine.sync.process import Process
 from redis_mw.engine.tracking import Watcher
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
-from redis_mw.flows import Batch, Command, Effect, Flow, Role, Wait, Woken
-from redis_mw.settings import Settings, seconds
+from redis_mw.flows import Argument, Batch, Command, Effect, Flow, Role, Wait, Woken
+from redis_mw.settings import Settings
 
 T = TypeVar("T")
 
@@ -107,6 +108,7 @@ class SyncDriver:
         listen, the first time (until then all may have been) and each time after the connection was lost. While the
         server is away attempts go on. ``heard`` is called on the one thread that listens, so it must be quick; its
         error is logged. A second call with this role and channel does nothing; the child of a fork calls it anew.
+        On a cluster it is all the same where somebody publishes.
         Whoever is called is kept alive until the end, with all it holds.
         """
         self._process().hear(role, channel, heard)
@@ -120,6 +122,9 @@ class SyncDriver:
         too when the driver is closed, and while it refuses everything. All this on one thread, which is the
         watcher's own.
 
+        On a cluster every primary has such a connection and thread. The watcher is on only while all of them are heard.
+        It is ended too when others are primaries from now on, on the thread that learns it.
+
         A second call with this role, these prefixes and this watcher does nothing; the child of a fork calls it anew,
         with a watcher of its own, since a copy of its parent's is not told that nobody tells it any more. Prefixes
         may not contain one another; none are all keys. The watcher is kept alive until the end, with all it holds.
@@ -127,13 +132,15 @@ class SyncDriver:
         self._process().watch(role, prefixes, watcher)
 
     def ping(self) -> None:
-        """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable."""
+        """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable.
+
+        Of a cluster all primaries are asked.
+        """
         process = self._process()
         refusal = _refusal(self, process)
         if refusal is not None:
             raise refusal
-        for link in process.links():
-            link.ping(seconds(self._settings.warm_up))
+        process.ping()
 
     def close(self) -> None:
         """End what is tended, wait for what is detached, then end threads and connections. May be called twice.
@@ -177,7 +184,7 @@ class _Run:
         self._detached = detached
         self._turns: list[Turn] = []
         self._mailbox = mailbox or Mailbox()
-        self._listening: set[Link] = set()
+        self._listening: set[Listener] = set()
         self._heard: set[str] = set()
 
     def perform(self, flow: Flow[T]) -> T:
@@ -201,8 +208,8 @@ class _Run:
         except StopIteration as end:
             return cast(T, end.value)
         finally:
-            for link in self._listening:
-                self._process.listener(link).unsubscribe(self._mailbox)
+            for listener in self._listening:
+                listener.unsubscribe(self._mailbox)
 
     def _reply(self, effect: Effect) -> Any:
         match effect:
@@ -214,60 +221,82 @@ class _Run:
                 assert_never(effect)
 
     def _batch(self, commands: tuple[Command[Any], ...]) -> list[Any]:
-        """Send each server its part, then read them all; once more for scripts that a server did not know."""
+        """Send each server its part, then read them all; once more what a server has done nothing of."""
         replies: list[Any] = [None] * len(commands)
         places: list[int] = []
+        began, spread = monotonic(), self._process.spread
+        if spread:
+            self._charted(commands, began)
         for place, command in enumerate(commands):
             if not command.wakes or self._listens(command):
                 places.append(place)
             else:
                 replies[place] = RedisUnavailable(DEAF)
-        self._exchange(commands, places, replies, as_text=False)
-        if again := unknown(commands, replies):
-            self._exchange(commands, again, replies, as_text=True)
+        self._exchange(split(commands, places, replies, self._way, spread), replies, began)
+        for hop in range(MOST_HOPS):
+            # A script sent elsewhere may be unknown there too; where nothing is, it is told once.
+            told = hop > 0 and not spread
+            if not (parts := again(commands, replies, self._way, self._elsewhere, spread, told=told)):
+                break
+            self._exchange(parts, replies, monotonic())
         return replies
 
-    def _exchange(
-        self, commands: tuple[Command[Any], ...], places: list[int], replies: list[Any], *, as_text: bool
-    ) -> None:
-        now = monotonic()
-        if now >= self._due:
-            for place in places:
-                replies[place] = RedisUnavailable(TOO_LATE)
+    def _charted(self, commands: tuple[Command[Any], ...], began: float) -> None:
+        """Find out who has the keys of those that are spread, if it is not known: no longer than they would wait."""
+        patience_us = max((each.patience_us for each in commands if each.role in self._process.spread), default=0)
+        if patience_us and _refusal(self._driver, self._process) is None:
+            _ = self._process.fleet().charted(min(self._due, began + patience_us / 1_000_000))
+
+    def _exchange(self, parts: Mapping[Link, Part], replies: list[Any], began: float) -> None:
+        if monotonic() >= self._due:
+            for part in parts.values():
+                part.put([RedisUnavailable(TOO_LATE)] * len(part.places), replies)
             return
-        parts = split(commands, places, replies, self._way, as_text=as_text)
+        if trips.observers:
+            _record(parts, self._detached)
         self._turns = []
         for link, part in parts.items():
-            if trips.observers:
-                trips.record(link.endpoint.name, tuple(part.words), self._detached)
-            self._turns.append(link.turn(part.words, min(self._due, now + part.patience_us / 1_000_000), part.quick))
+            self._turns.append(link.turn(part.words, min(self._due, began + part.patience_us / 1_000_000), part.quick))
         for turn, part in zip(self._turns, parts.values(), strict=True):
-            for place, reply in zip(part.places, turn.finish(), strict=True):
-                replies[place] = reply
+            part.put(turn.finish(), replies)
         self._turns = []
 
-    def _way(self, role: Role, _bulk: bool) -> Link | RedisUnavailable:
-        """The server for a command of this role, or what it is answered at once."""
+    def _way(self, command: Command[Any]) -> Link | RedisUnavailable:
+        """The server for a command, or what it is answered at once."""
         refusal = _refusal(self._driver, self._process)
         if refusal is not None:
             return refusal
+        role = command.role
+        if role in self._process.spread:
+            return self._process.fleet().way(command)
         link = self._process.link(role)
         return link.refusal(role in QUICK) or link
 
+    def _elsewhere(self, role: Role, told: Redirection, _bulk: bool) -> Link | RedisUnavailable:
+        """The server to which another one sends a command."""
+        refusal = _refusal(self._driver, self._process)
+        return self._process.fleet().redirected(told, role in QUICK) if refusal is None else refusal
+
     def _listens(self, command: Command[Any]) -> bool:
         """Subscribe before the command is sent, or a wake-up in between would be lost; False: it cannot be done now."""
-        way = self._way(command.role, command.bulk)
-        if isinstance(way, RedisUnavailable):
+        link = self._way(command)
+        if isinstance(link, RedisUnavailable):
             return True  # it will be answered that
-        return self._hears(way, command.wakes, min(self._due, monotonic() + command.patience_us / 1_000_000))
+        if link.endpoint.replica:  # it reads there, but is woken by its primary
+            primary = self._process.fleet().primary(slot_of(command))
+            if isinstance(primary, RedisUnavailable) or primary.refusal(command.role in QUICK) is not None:
+                return False
+            link = primary
+        return self._hears(link, command.wakes, min(self._due, monotonic() + command.patience_us / 1_000_000))
 
     def _hears(self, link: Link, channels: tuple[str, ...], due: float) -> bool:
         """Whether wake-ups of these channels are heard from now on."""
         if self._heard.issuperset(channels):
             return True
-        self._listening.add(link)
+        listener = self._process.listener(link)
+        self._listening.add(listener)
         try:
-            self._process.listener(link).subscribe(self._mailbox, channels, due)
+            listener.subscribe(self._mailbox, channels, due)
         except OSError:
             return False
         self._heard.update(channels)
@@ -309,6 +338,15 @@ def _refusal(driver: SyncDriver, process: Process) -> RedisUnavailable | None:
     if process.closed:
         return RedisUnavailable(CLOSED)
     return RedisUnavailable(REFUSED) if driver.refuse_all else None
+
+
+def _record(parts: Mapping[Link, Part], detached: bool) -> None:
+    """One trip per server or cluster: what leaves for many at the same time takes the time of one."""
+    words: dict[str, list[tuple[Argument, ...]]] = {}
+    for link, part in parts.items():
+        words.setdefault(link.counted_as, []).extend(part.words)
+    for name, sent in words.items():
+        trips.record(name, tuple(sent), detached)
 
 
 def _close(processes: dict[int, Process]) -> None:

@@ -272,7 +272,7 @@ def spawn(redis_mw_settings: Settings) -> Iterator[Callable[..., "subprocess.Pop
     started: list[subprocess.Popen[str]] = []
 
     def spawn(colour: str, many: int, seconds: float) -> "subprocess.Popen[str]":
-        words = [redis_mw_settings.url_of("cache"), redis_mw_settings.prefix, colour, str(many), str(seconds)]
+        words = [json.dumps(redis_mw_settings.url), redis_mw_settings.prefix, colour, str(many), str(seconds)]
         command = [sys.executable, str(Path(loading.__file__)), *words]
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

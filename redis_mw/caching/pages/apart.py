@@ -1,0 +1,120 @@
+"""How pages are looked at and stored where tags live on other servers (see ``caching.apart``).
+
+Replicas are read from where the settings allow that.
+"""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from redis_mw.caching.apart import (
+    AFTER_MS,
+    SKEW_US,
+    Known,
+    at_first,
+    beside,
+    completed,
+    holding,
+    kept_versions,
+    worth,
+)
+from redis_mw.caching.leases import Claim
+from redis_mw.caching.pages.commands import Looked, Question, lasts_ms, names_of
+from redis_mw.caching.pages.page import HEAD, LAYOUT, Page
+from redis_mw.caching.room import Room
+from redis_mw.flows import Failure, Flow, one, send
+
+TRIES = 3
+"""How often another page may be stored while one is looked at."""
+
+
+def looked(room: Room, question: Question, owner: str, *, listen: bool) -> Flow[Looked | Failure]:
+    """What the script would say that could read the tags as well.
+
+    One round trip where the tags are thought right and either all is good or the lease was wanted by the time alone;
+    else up to three.
+    """
+    if room.reads_replicas and not listen and not question.anyhow and not room.memory.changed.knows(question.name):
+        read = yield from _read(room, question, owner)
+        if read is not None:
+            return read
+    found: Looked | Failure
+    command = room.pages.look(question, owner, listen=listen)
+    (found,), known = yield from beside(room, question.name, question.tags, command, draws=bool(owner))
+    for _ in range(TRIES):
+        if isinstance(found, Failure):
+            return found
+        judged, known = yield from _judged(room, question.name, found, known)
+        wanted = question.misses or judged.what != "nothing"
+        if judged is found or not owner or not wanted or found.claim is not None or found.left_us is not None:
+            return _claimed(judged, question.tags, known)
+        # By its time alone it was fresh, so there was no lease for whoever makes it anew.
+        stored_us = int.from_bytes(found.meta[5:13], "big")
+        again = msgspec.structs.replace(question, unlike_us=stored_us, misses=True)
+        found = yield from one(room.pages.look(again, owner))
+        if not isinstance(found, Failure) and found.what in ("nothing", "damaged"):
+            judged = msgspec.structs.replace(judged, claim=found.claim, left_us=found.left_us, useless=found.useless)
+            return _claimed(judged, question.tags, known)
+    return found
+
+
+def versions(room: Room, claim: Claim, page: Page) -> Flow[tuple[bytes, ...] | None]:
+    """Those that the page is stored with; None: a tag was dropped since the claim was taken, or nobody knows.
+
+    A round trip where there are tags of which the claim says nothing.
+    """
+    late = page.tags[len(claim.versions) :]
+    replies = yield from send(*holding(room, lasts(page, late), claim.taken_us - SKEW_US))
+    if any(isinstance(reply, Failure) or reply[1] for reply in replies):
+        return None
+    return (*claim.versions, *(reply[0] for reply in replies if not isinstance(reply, Failure)))
+
+
+def lasts(page: Page, tags: Sequence[str]) -> dict[str, int]:
+    """For how many ms each of these tags lives, so that it outlives the page."""
+    return dict.fromkeys(tags, lasts_ms(page) + AFTER_MS)
+
+
+def _read(room: Room, question: Question, owner: str) -> Flow[Looked | None]:
+    """What can be used as it stands at a replica; None: ask where leases are."""
+    (fields, now_us), known = yield from beside(room, question.name, question.tags, *room.pages.read(question))
+    if isinstance(fields, Failure) or isinstance(now_us, Failure):
+        return None
+    names, meta, body = (*cast("list[Any]", fields), b"")[:3]
+    if names is None or meta is None or body is None:
+        return None if owner else Looked("nothing", now_us, behind=True)
+    varies_by = names_of(names.decode("latin-1"))
+    if varies_by != question.names:
+        return Looked("varies", now_us, names=varies_by, behind=True)
+    if len(meta) < HEAD.size or meta[0] != LAYOUT:
+        return None
+    _, _, _, _, stored_us, _, fresh_us, stale_us, error_us, cost_us, _ = HEAD.unpack_from(meta)
+    hasty = question.haste is not None and now_us + cost_us * question.haste >= fresh_us
+    early = hasty and 5 * (fresh_us - now_us) <= fresh_us - stored_us
+    if stored_us == question.unlike_us or now_us >= max(fresh_us, stale_us, error_us):
+        return None
+    if owner and (early or now_us >= fresh_us):
+        return None
+    found = Looked("fresh" if now_us < fresh_us else "stale", now_us, 0, meta, body, varies_by, behind=True)
+    judged, _ = yield from _judged(room, question.name, found, known)
+    return judged if judged is found or (not owner and judged.what == "stale") else None
+
+
+def _claimed(found: Looked, tags: Sequence[str], known: Known) -> Looked:
+    return msgspec.structs.replace(found, claim=at_first(found.claim, tags, known))
+
+
+def _judged(room: Room, name: str, found: Looked, known: Known) -> Flow[tuple[Looked, Known]]:
+    """What was found, with what its tags make of it; the same if nothing."""
+    if found.what not in ("fresh", "stale"):
+        return found, known
+    kept = kept_versions(found.meta, HEAD.size, found.meta[4])
+    known = yield from completed(room, name, kept, known)
+    match worth(kept, known):
+        case "gone", _:
+            return msgspec.structs.replace(found, what="nothing", meta=b"", body=b""), known
+        case "soft", soft_us:
+            return msgspec.structs.replace(found, what="stale", soft_us=soft_us), known
+        case _:
+            return found, known
