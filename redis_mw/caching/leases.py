@@ -73,6 +73,17 @@ class LeaseCommands:
         return Command(words, bool, (key,), script, "cache", self._patience_us)
 
 
+def given_back(*releases: Command[bool]) -> Flow[None]:
+    """Give leases back; who is interrupted in that does so once more, for his commands may not have been sent."""
+    try:
+        _ = yield from send(*releases)
+    except GeneratorExit:
+        raise
+    except BaseException:
+        _ = yield from send(*releases)
+        raise
+
+
 class Leases:
     """The leases that this process holds, and the flow that renews them. Thread-safe."""
 

@@ -19,7 +19,9 @@ LOADS: list[int] = []
 
 def main() -> None:
     urls, prefix, colour, many, seconds = sys.argv[1:]
-    settings = Settings(url=json.loads(urls), prefix=prefix, warm_up=10, connect_within=10, patience=10, cache=Cache(wait=30))
+    settings = Settings(
+        url=json.loads(urls), prefix=prefix, warm_up=10, connect_within=10, patience=10, cache=Cache(wait=30)
+    )
     values: list[Any] = []
     with count_round_trips() as trips:
         if colour == "aio":

@@ -91,7 +91,9 @@ class Fetch:
     def validates(self) -> Page | None:
         """The page that the application is asked about, if the answer may be that it is still right."""
         page = self.page
-        return page if self.claim is not None and page is not None and page.body is not None else None
+        if self.claim is None or page is None or page.body is None:
+            return None
+        return page if page.conditions else None  # who was not asked has no 304 to give
 
     def judge(self, status: int, headers: Iterable[tuple[str, str]], *, accessed: bool, csrf: bool) -> None:
         """The head of the answer is known, as the application made it."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from redis_mw.caching.apart import dropped, holding
-from redis_mw.caching.leases import Claim
+from redis_mw.caching.leases import Claim, given_back
 from redis_mw.caching.pages import apart
 from redis_mw.caching.pages.commands import Storing, lasts_ms
 from redis_mw.caching.pages.entry import keyed_tag
@@ -73,7 +73,7 @@ def give_up(room: Room, claim: Claim, *, useless: bool = False) -> Flow[None]:
     ``useless``: such a response cannot be stored, so for a while nobody waits for one.
     """
     room.memory.page_leases.drop(claim)
-    _ = yield from one(room.pages.release(claim, useless_us=USELESS_US if useless else 0))
+    yield from given_back(room.pages.release(claim, useless_us=USELESS_US if useless else 0))
 
 
 def purge(room: Room, urls: Sequence[Url]) -> Flow[bool]:

@@ -12,7 +12,6 @@ import msgspec
 from redis_mw.caching.pages.entry import Entry
 from redis_mw.caching.pages.page import Page
 from redis_mw.caching.rules.fields import Pairs
-from redis_mw.caching.rules.validation import conditions
 from redis_mw.http.request import Headers, Request
 
 FORWARDING: Final = frozenset(
@@ -110,8 +109,8 @@ def hidden(
     more: Pairs = ()
     if whole:
         names |= OF_A_COPY
-        if validates is not None and not validates.own_etag:
-            more = conditions(validates.headers)
+        if validates is not None:
+            more = validates.conditions
     if anonymous:
         names |= {*OF_SOMEBODY}
     if anonymous or entry.all_cookies:

@@ -10,6 +10,7 @@ import msgspec
 from redis_mw.caching.rules.fields import Pairs
 from redis_mw.caching.rules.freshness import Freshness
 from redis_mw.caching.rules.storing import Storable
+from redis_mw.caching.rules.validation import conditions
 from redis_mw.caching.values.entry import CHUNKS, LARGEST, inflated
 from redis_mw.caching.values.reading import Damaged
 from redis_mw.http.request import Fields
@@ -49,6 +50,11 @@ class Page(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     @property
     def headers(self) -> Fields:
         return Fields(self.fields)
+
+    @property
+    def conditions(self) -> Pairs:
+        """The fields that ask the application whether it is still right; none where it gave no validator."""
+        return () if self.own_etag else conditions(self.headers)
 
     @property
     def size(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from redis_mw.caching.leases import Claim
+from redis_mw.caching.leases import Claim, given_back
 from redis_mw.caching.lifetimes import haste
 from redis_mw.caching.room import Room
 from redis_mw.caching.values import apart
@@ -77,7 +77,7 @@ def wait(room: Room, ask: Ask) -> Flow[Found]:
 def give_up(room: Room, claim: Claim) -> Flow[None]:
     """Nothing was made, or is not to be kept: whoever waits may make it."""
     room.memory.leases.drop(claim)
-    _ = yield from send(*[room.commands.leases.release(key, claim.owner) for key in claim.keys])
+    yield from given_back(*[room.commands.leases.release(key, claim.owner) for key in claim.keys])
 
 
 def _leased(room: Room, ask: Ask, *, listen: bool = False) -> Flow[Found]:

@@ -124,6 +124,18 @@ def test_a_304_of_the_application_freshens_what_is_stored_and_leaves_its_body(pr
     assert process.get(policy=policy).body == b"new", "the groups of the page are still its own"
 
 
+def test_a_304_that_nobody_asked_for_freshens_nothing(process: Process, kept: Any) -> None:
+    policy = Cached(60, stale_if_error=60)
+    process.origin.made = Made(b"", (("Expires", "0"), ("X-A", "1")), 301)
+    process.get(policy=policy)
+    process.origin.made = Made(b"", (("X-A", "2"),), 304)
+    got = process.get(policy=policy)
+    assert (got.status, got.ran, process.origin.seen[1].get("if-none-match")) == (304, True, None)
+    assert process.held(policy=policy) == []
+    process.origin.made = Made(b"", (), 503)
+    assert process.get(policy=policy).headers.get("x-a") == "1"
+
+
 def test_the_body_that_a_304_leaves_must_still_be_there(process: Process, kept: Any) -> None:
     policy = Cached(**STALE, stale_if_error=60)
     process.origin.made = Made(b"body", (("ETag", '"v1"'),))
