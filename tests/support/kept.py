@@ -16,3 +16,12 @@ def kept_by(settings: Settings) -> Any:
         return redis.Redis.from_url(url)
     places = [urlsplit(f"//{place}") for place in urlsplit(url).netloc.split(",")]
     return RedisCluster(startup_nodes=[ClusterNode(str(place.hostname), place.port or 0) for place in places])
+
+
+def listeners(client: Any, channel: str) -> int:
+    """How many connections are subscribed to a channel, wherever they are."""
+    nodes = client.get_primaries() if isinstance(client, RedisCluster) else [None]
+    told = [
+        client.execute_command("PUBSUB NUMSUB", channel, **({"target_nodes": node} if node else {})) for node in nodes
+    ]
+    return sum(int(count) for ((_, count),) in told)
