@@ -110,6 +110,11 @@ def redirection(reply: Any) -> Redirection | None:
     return Redirection(slot, Address(host, port), reply.code == "ASK")
 
 
+def name_of(url: str) -> str:
+    """What a cluster is called where eyes see it: without password and options."""
+    return "cluster://" + ",".join(urlsplit(each).netloc.rpartition("@")[2] for each in servers(url))
+
+
 def seeds(url: str) -> tuple[Endpoint, ...]:
     """The servers that a ``cluster://`` url names, any of which knows the others; SettingsError.
 

@@ -95,12 +95,11 @@ class Settings(Part, frozen=True, kw_only=True):
         if isinstance(self.url, dict) and "default" not in self.url:
             yield Problem("url.default", "is missing", "name the server of the roles that have none of their own")
         urls = list(self.url.items()) if isinstance(self.url, dict) else [("", self.url)]
+        remedy = 'give {"default": "redis://...", "cache": "cluster://..."}'
         for role, url in urls:
             if is_cluster(url) and role != "cache":
-                remedy = 'give {"default": "redis://...", "cache": "cluster://..."}'
                 yield Problem(f"url.{role}" if role else "url", "a cluster can hold the cache only", remedy)
-        if self.read_replicas and not any(role == "cache" and is_cluster(url) for role, url in urls):
-            remedy = 'give {"default": "redis://...", "cache": "cluster://..."}'
+        if self.read_replicas and not any(is_cluster(url) for _, url in urls):
             yield Problem("read_replicas", "the cache has one server, without replicas", remedy)
 
     def shown(self, name: str) -> Any:

@@ -58,8 +58,11 @@ def _server_url(url: str) -> Wrong | None:
         return Wrong(f"{scheme}:// is not in this version", "give one server: redis://, rediss:// or unix://")
     if scheme not in SCHEMES:
         return Wrong("its scheme is not known", nearest(scheme, SCHEMES) if len(scheme) < 12 else "start with redis://")
+    urls = servers(url) if scheme == "cluster" else [url]
+    if not all(urls):
+        return Wrong("a server has no name", 'write it like "cluster://10.0.0.1:6379,10.0.0.2:6379"')
     try:
-        places = [urlsplit(each) for each in (servers(url) if scheme == "cluster" else (url,))]
+        places = [urlsplit(each) for each in urls]
         _ = [place.port for place in places]
     except ValueError:
         return Wrong(
@@ -70,17 +73,14 @@ def _server_url(url: str) -> Wrong | None:
 
 
 def servers(url: str) -> list[str]:
-    """The servers of a ``cluster://`` url, each as a url of its own with all the rest; ValueError: a name is missing.
+    """The servers of a ``cluster://`` url, each as a url of its own with all the rest; "" where a name is missing.
 
     The whole is not for ``urlsplit``: newer Pythons let an IPv6 address stand nowhere but alone.
     """
     place = re.split("[/?#]", url.removeprefix("cluster://"), maxsplit=1)[0]
     rest = url.removeprefix(f"cluster://{place}")
     credentials, at, hosts = place.rpartition("@")
-    names = hosts.split(",")
-    if not all(names):
-        raise ValueError("a server without a name")
-    return [f"cluster://{credentials}{at}{name}{rest}" for name in names]
+    return [name and f"cluster://{credentials}{at}{name}{rest}" for name in hosts.split(",")]
 
 
 def _fragment(parts: SplitResult) -> Wrong | None:
@@ -119,6 +119,8 @@ def _options(parts: SplitResult) -> Wrong | None:
             return Wrong("its database is not a number", "write db=0, db=1, ...")
         if name == "ssl" and value not in ("true", "false"):
             return Wrong("its ssl is neither true nor false", "write ssl=true")
+    if ("ssl", "false") in options and any(name.startswith("ssl_") for name, _ in options):
+        return Wrong("ssl is false, but there are options of TLS", "take one of them out")
     return None
 
 

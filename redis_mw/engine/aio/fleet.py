@@ -8,12 +8,11 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextvars import Context
-from urllib.parse import urlsplit
 
 from redis_mw.engine.aio.lookout import Lookout
 from redis_mw.engine.aio.station import Station
 from redis_mw.engine.batches import QUICK
-from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, node, seeds, slot_of
+from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, name_of, node, seeds, slot_of
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
@@ -42,7 +41,7 @@ class Fleet:
         refuses: Callable[[], bool],
         lets_go: Callable[[Station], bool],
     ) -> None:
-        self.name = f"cluster://{urlsplit(url).netloc.rpartition('@')[2]}"
+        self.name = name_of(url)
         self._seeds = seeds(url)
         self._settings = settings
         self._events = events

@@ -8,10 +8,9 @@ import random
 import threading
 from collections.abc import Callable, Mapping
 from time import monotonic
-from urllib.parse import urlsplit
 
 from redis_mw.engine.batches import QUICK
-from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, node, seeds, slot_of
+from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, name_of, node, seeds, slot_of
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.engine.sync.link import Link
 from redis_mw.engine.sync.lookout import Lookout
@@ -42,7 +41,7 @@ class Fleet:
         refuses: Callable[[], bool],
         lets_go: Callable[[Link], bool],
     ) -> None:
-        self.name = f"cluster://{urlsplit(url).netloc.rpartition('@')[2]}"
+        self.name = name_of(url)
         self.answering: tuple[Address, ...] = ()
         self._seeds = seeds(url)
         self._settings = settings
