@@ -19,7 +19,8 @@ from redis_mw.settings import Settings
 def driver_of(url: str, **options: object) -> AsyncDriver:
     """One whose cache is on a cluster; its default server is nowhere unless ``default`` names it."""
     urls = {"default": options.pop("default", "redis://127.0.0.1:1/0"), "cache": url}
-    return AsyncDriver(Settings.from_mapping({"url": urls, **options}), Events([], time.time))
+    patient = {"warm_up": 10, "connect_within": 1}  # a busy machine that stands still for a moment is no outage
+    return AsyncDriver(Settings.from_mapping({"url": urls, **patient, **options}), Events([], time.time))
 
 
 def cached(*words: Argument, replica: bool = False, patience: float = 5.0, **rest: Any) -> Command[Any]:

@@ -31,13 +31,13 @@ def hears(driver: SyncDriver) -> bool:
     driver.hear("cache", "fork:news", heard.release)
     if not heard.acquire(timeout=20):
         return False
-    _ = driver.run(one(Command(("PUBLISH", "fork:news", "now"), int, ("fork:news",), role="cache")))
+    _ = driver.run(one(cached("PUBLISH", "fork:news", "now")))
     return heard.acquire(timeout=20)
 
 
 def main() -> int:
     urls = {"default": "redis://127.0.0.1:1/0", "cache": sys.argv[1]}
-    driver = SyncDriver(Settings(url=urls), Events((), time.time))
+    driver = SyncDriver(Settings(url=urls, warm_up=20, connect_within=20), Events((), time.time))
     wrong = ask(driver, "before") + (not hears(driver))
     children = []
     for n in range(3):

@@ -32,7 +32,8 @@ def fleet_of(driver_of: DriverOf) -> DriverOf:
     """Makes drivers whose cache is on a cluster; their default server is nowhere unless ``default`` names it."""
 
     def make(url: str, *, default: str = NOWHERE, **options: object) -> SyncDriver:
-        return driver_of({"default": default, "cache": url}, **options)
+        patient = {"warm_up": 10, "connect_within": 1}  # a busy machine that stands still for a moment is no outage
+        return driver_of({"default": default, "cache": url}, **{**patient, **options})
 
     return make
 
