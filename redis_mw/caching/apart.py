@@ -73,11 +73,12 @@ def completed(room: Room, name: str, kept: Mapping[str, bytes], known: Known) ->
     return known | _known(missing, (yield from send(*map(room.commands.tags.read, missing))))
 
 
-def at_first(claim: Claim | None, tags: Iterable[str], known: Mapping[str, bytes | None]) -> Claim | None:
+def at_first(claim: Claim | None, tags: Sequence[str], known: Known) -> Claim | None:
     """The claim with the versions that the tags of what is made under it had when that began."""
     if claim is None:
         return None
-    return msgspec.structs.replace(claim, versions=tuple(known.get(tag) or NEVER for tag in tags))
+    others = {tag: version for tag, version in known.items() if version is not None and tag not in tags}
+    return msgspec.structs.replace(claim, versions=tuple(known.get(tag) or NEVER for tag in tags), others=others)
 
 
 def holding(room: Room, tags: Mapping[str, int], since_us: int | str = "") -> list[Command[tuple[bytes, bool]]]:
@@ -85,11 +86,9 @@ def holding(room: Room, tags: Mapping[str, int], since_us: int | str = "") -> li
     return [room.commands.tags.hold(tag, room.seed(), ms, since_us) for tag, ms in tags.items()]
 
 
-def dropped(claim: Claim, held: Sequence[tuple[bytes, bool] | Failure]) -> bool:
-    """Whether a tag was dropped since the claim was taken, as far as ``holding`` its tags was answered."""
-    return any(
-        not isinstance(reply, Failure) and reply[0] != had for reply, had in zip(held, claim.versions, strict=False)
-    )
+def dropped(had: Iterable[bytes], held: Iterable[tuple[bytes, bool] | Failure]) -> bool:
+    """Whether one of the tags that had these versions was dropped since, as far as ``holding`` them was answered."""
+    return any(not isinstance(reply, Failure) and reply[0] != version for reply, version in zip(held, had, strict=True))
 
 
 def _known(tags: Sequence[str], replies: Sequence[Any]) -> Known:

@@ -3,16 +3,16 @@
 Replicas are read from where the settings allow that.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import msgspec
 
+from redis_mw.caching import apart
 from redis_mw.caching.apart import (
     AFTER_MS,
     SKEW_US,
     Known,
-    at_first,
     beside,
     completed,
     holding,
@@ -59,19 +59,23 @@ def looked(room: Room, question: Question, owner: str, *, listen: bool) -> Flow[
     return found
 
 
-def versions(room: Room, claim: Claim, page: Page) -> Flow[tuple[bytes, ...] | None]:
-    """Those that the page is stored with; None: a tag was dropped since the claim was taken, or nobody knows.
+def at_first(claim: Claim, page: Page) -> dict[str, bytes]:
+    """The tags of a page of which it is known what version they had when it began to be made, and which."""
+    had = dict(zip(page.tags, claim.versions, strict=False))
+    return had | {tag: claim.others[tag] for tag in page.tags[len(had) :] if tag in claim.others}
 
-    A round trip where there are tags of which the claim says nothing.
+
+def now(room: Room, claim: Claim, page: Page, tags: Sequence[str]) -> Flow[dict[str, bytes] | None]:
+    """The versions that others of its tags have, of which that is not known; None: one was dropped since the claim was
+    taken, or nobody knows. A round trip, if there are any.
     """
-    late = page.tags[len(claim.versions) :]
-    replies = yield from send(*holding(room, lasts(page, late), claim.taken_us - SKEW_US))
+    replies = yield from send(*holding(room, lasts(page, tags), claim.taken_us - SKEW_US))
     if any(isinstance(reply, Failure) or reply[1] for reply in replies):
         return None
-    return (*claim.versions, *(reply[0] for reply in replies if not isinstance(reply, Failure)))
+    return {tag: reply[0] for tag, reply in zip(tags, replies, strict=True) if not isinstance(reply, Failure)}
 
 
-def lasts(page: Page, tags: Sequence[str]) -> dict[str, int]:
+def lasts(page: Page, tags: Iterable[str]) -> dict[str, int]:
     """For how many ms each of these tags lives, so that it outlives the page."""
     return dict.fromkeys(tags, lasts_ms(page) + AFTER_MS)
 
@@ -102,7 +106,7 @@ def _read(room: Room, question: Question, owner: str) -> Flow[Looked | None]:
 
 
 def _claimed(found: Looked, tags: Sequence[str], known: Known) -> Looked:
-    return msgspec.structs.replace(found, claim=at_first(found.claim, tags, known))
+    return msgspec.structs.replace(found, claim=apart.at_first(found.claim, tags, known))
 
 
 def _judged(room: Room, name: str, found: Looked, known: Known) -> Flow[tuple[Looked, Known]]:

@@ -20,7 +20,7 @@ from redis_mw.caching.pages.page import Packed, Page
 from redis_mw.caching.room import USELESS_US, Room
 from redis_mw.caching.rules.vary import together, variant
 from redis_mw.caching.values.entry import CHUNK, CHUNKS
-from redis_mw.flows import Command, Failure, Flow, one, send
+from redis_mw.flows import Failure, Flow, one, send
 from redis_mw.http.request import Headers
 
 AFTER_MS = 1000
@@ -61,8 +61,6 @@ def keep(
         raise
     if outcome == "stored":
         room.memory.vary.note(name, names)
-        if room.apart:
-            room.memory.hangs.note(name, page.tags)
     room.tell("cache.store", name, outcome="" if outcome == "stored" else outcome)
     return outcome
 
@@ -101,23 +99,37 @@ def purge(room: Room, urls: Sequence[Url]) -> Flow[bool]:
 
 
 def _kept(room: Room, claim: Claim, storing: Storing) -> Flow[Kept]:
-    page, lasting = storing.page, list[Command[tuple[bytes, bool]]]()
-    versions = (*claim.versions, *(b"" for _ in page.tags[len(claim.versions) :]))
+    page = storing.page
     if room.apart:
-        read = yield from apart.versions(room, claim, page)
-        if read is None:
-            _ = yield from one(room.pages.release(claim))
-            return "dropped"
-        versions = read
-        lasting = holding(room, apart.lasts(page, page.tags[: len(claim.versions)]))
-    chunks = yield from _chunked(room, claim, storing.name, page, storing.packed)
-    storing = msgspec.structs.replace(storing, versions=versions, chunks=chunks)
-    store = room.pages.store(claim, storing, seed=room.seed() if page.tags else b"")
-    replies: Any = yield from send(store, *lasting)
-    if isinstance(replies[0], Failure):
+        return (yield from _kept_apart(room, claim, storing))
+    versions = (*claim.versions, *(b"" for _ in page.tags[len(claim.versions) :]))
+    storing = yield from _ready(room, claim, storing, versions)
+    kept = yield from one(room.pages.store(claim, storing, seed=room.seed() if page.tags else b""))
+    return "away" if isinstance(kept, Failure) else kept
+
+
+def _kept_apart(room: Room, claim: Claim, storing: Storing) -> Flow[Kept]:
+    """The same where tags live on other servers: a round trip more for those of which nothing was known."""
+    page = storing.page
+    had = apart.at_first(claim, page)
+    now = yield from apart.now(room, claim, page, [tag for tag in page.tags if tag not in had])
+    if now is None:
+        _ = yield from one(room.pages.release(claim))
+        return "dropped"
+    versions = tuple(had.get(tag) or now[tag] for tag in page.tags)
+    storing = yield from _ready(room, claim, storing, versions)
+    replies: Any = yield from send(room.pages.store(claim, storing), *holding(room, apart.lasts(page, had)))
+    kept: Kept | Failure = replies[0]
+    if isinstance(kept, Failure):
         return "away"
-    kept: Kept = replies[0]
-    return "dropped" if dropped(claim, replies[1:]) else kept
+    room.memory.hangs.note(storing.name, page.tags)
+    return "dropped" if dropped(had.values(), replies[1:]) else kept
+
+
+def _ready(room: Room, claim: Claim, storing: Storing, versions: tuple[bytes, ...]) -> Flow[Storing]:
+    """With the versions of its tags, and with the names of its chunks, which are stored before."""
+    chunks = yield from _chunked(room, claim, storing.name, storing.page, storing.packed)
+    return msgspec.structs.replace(storing, versions=versions, chunks=chunks)
 
 
 def _chunked(room: Room, claim: Claim, name: str, page: Page, packed: Packed) -> Flow[bytes]:

@@ -160,7 +160,7 @@ def _stored(room: Room, pieces: Sequence[Piece], claim: Claim | None) -> Flow[li
             room.memory.hangs.note(each.name, each.stored.tags)
     lasting = holding(room, apart.lasts(stored)) if room.apart and claim is not None else []
     replies = list((yield from room.memory.pending.asked(*commands, *lasting)))
-    dropped = claim is not None and dropped_since(claim, replies[len(commands) :])
+    dropped = claim is not None and dropped_since(claim.versions, replies[len(commands) :])
     outcomes: list[bool | None] = []
     useless: list[Command[Any]] = []
     for each in pieces:
