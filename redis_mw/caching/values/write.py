@@ -148,19 +148,17 @@ def _stored(room: Room, pieces: Sequence[Piece], claim: Claim | None) -> Flow[li
     """For each whether it is stored; None where nobody knows. Chunks go first, in a trip of their own."""
     yield from store_chunks(room, pieces)
     room.changes(each.name for each in pieces)
-    stored = [each.stored for each in pieces]
-    read = (yield from apart.versions(room, apart.lasts(stored))) if room.apart and claim is None else NONE_READ
+    # In a cluster the tags live elsewhere: without a claim their versions are read first, else compared beside.
+    lasts = apart.lasts([each.stored for each in pieces]) if room.apart else {}
+    read = (yield from apart.versions(room, lasts)) if lasts and claim is None else NONE_READ
+    had = dict(zip(lasts, claim.versions, strict=True)) if lasts and claim is not None else {}
     commands = [
         room.commands.store(each.name, each.stored, copy, claim=claim, versions=read, seed=room.seed())
         for each in pieces
         for copy in range(each.stored.copies)
     ]
-    if room.apart:
-        for each in pieces:
-            room.memory.hangs.note(each.name, each.stored.tags)
-    lasting = holding(room, apart.lasts(stored)) if room.apart and claim is not None else []
-    replies = list((yield from room.memory.pending.asked(*commands, *lasting)))
-    dropped = claim is not None and dropped_since(claim.versions, replies[len(commands) :])
+    replies = list((yield from room.memory.pending.asked(*commands, *holding(room, lasts if had else {}))))
+    dropped = dropped_since(had.values(), replies[len(commands) :])
     outcomes: list[bool | None] = []
     useless: list[Command[Any]] = []
     for each in pieces:
@@ -169,6 +167,8 @@ def _stored(room: Room, pieces: Sequence[Piece], claim: Claim | None) -> Flow[li
             read.get(tag) is NEVER for tag in each.stored.tags
         )
         outcomes.append(None if away else all(said) and not dropped)
+        if lasts:
+            room.memory.hangs.note(each.name, each.stored.tags)
         if dropped:  # it can be used as stale only, where the drop was a soft one, and not at all after others
             useless += _drops(room, each.name, each.stored.copies)
         if each.id and outcomes[-1] is False:
