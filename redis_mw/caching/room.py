@@ -32,7 +32,6 @@ class Memory:
 
     def __init__(self, commands: Commands, pages: pages.Commands, cache: Cache, wait_s: float) -> None:
         self.leases = Leases(commands.leases)
-        self.pending = Pending(many=commands.tags.apart)
         self.page_leases = Leases(pages.leases)
         self.flights: Flights[Future[None]] = Flights(Future, wait_s, cache.origin_cap)
         """Of pages; those of values belong to whoever makes them."""
@@ -44,6 +43,7 @@ class Memory:
         """The tags that entries hang on, where they are read apart from these."""
         self.changed = Lately(BEHIND_S)
         """What was changed by this process, so that it is not read from a replica that may not have heard of it."""
+        self.pending = Pending(many=commands.tags.apart, told=lambda thing: self.changed.note(thing[1]))
         self.local: Local[Any] = Local(cache.l1_bytes, seconds(cache.l1_age))
         """The pages that need no round trip."""
         self._ids = Ids()
@@ -96,8 +96,13 @@ class Room:
         """What this process knows."""
         return self._memories.here()
 
+    def asks_replicas(self, name: str) -> bool:
+        """Whether what is stored under this name may be read from a replica."""
+        memory = self.memory
+        return self.reads_replicas and not memory.changed.knows(name) and not memory.pending
+
     def changes(self, names: Iterable[str]) -> None:
-        """This process changes what is stored under these names."""
+        """This process changes what is stored under these names, or knows more of it than a replica does."""
         if self.reads_replicas:
             for name in names:
                 self.memory.changed.note(name)

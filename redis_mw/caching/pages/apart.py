@@ -35,19 +35,22 @@ def looked(room: Room, question: Question, owner: str, *, listen: bool) -> Flow[
     One round trip where the tags are thought right and either all is good or the lease was wanted by the time alone;
     else up to three.
     """
-    if room.reads_replicas and not listen and not question.anyhow and not room.memory.changed.knows(question.name):
+    replicas = not listen and not question.anyhow and room.asks_replicas(question.name)
+    if replicas:
         read = yield from _read(room, question, owner)
         if read is not None:
             return read
     found: Looked | Failure
     command = room.pages.look(question, owner, listen=listen)
     (found,), known = yield from beside(room, question.name, question.tags, command, draws=bool(owner))
+    if replicas and isinstance(found, Looked) and found.what in ("fresh", "varies") and not found.is_leased:
+        room.changes((question.name,))  # it was asked in vain, and would be again
     for _ in range(TRIES):
         if isinstance(found, Failure):
             return found
         judged, known = yield from _judged(room, question.name, found, known)
         wanted = question.misses or judged.what != "nothing"
-        if judged is found or not owner or not wanted or found.claim is not None or found.left_us is not None:
+        if judged is found or not owner or not wanted or found.is_leased:
             return _claimed(judged, question.tags, known)
         # By its time alone it was fresh, so there was no lease for whoever makes it anew.
         stored_us = int.from_bytes(found.meta[5:13], "big")

@@ -72,6 +72,11 @@ class Looked(msgspec.Struct, frozen=True, gc=False):
     behind: bool = False
     """A replica said so, which may be behind."""
 
+    @property
+    def is_leased(self) -> bool:
+        """Whether somebody has the lease, and it was wanted."""
+        return self.claim is not None or self.left_us is not None
+
 
 class Storing(msgspec.Struct, frozen=True, gc=False):
     """A page to be stored of a URL, which was ``known`` to vary by some names and varies by these ``names``.

@@ -34,7 +34,8 @@ def looked(room: Room, ask: Ask, look: Look) -> Flow[Looked | Failure]:
     One round trip where the tags are thought right and either all is good or the lease was wanted by the time alone;
     else up to three.
     """
-    if room.reads_replicas and not look.listen and not room.memory.changed.knows(ask.name):
+    replicas = not look.listen and room.asks_replicas(ask.name)
+    if replicas:
         read = yield from _read(room, ask, look)
         if read is not None:
             return read
@@ -43,11 +44,13 @@ def looked(room: Room, ask: Ask, look: Look) -> Flow[Looked | Failure]:
     )
     found: Looked | Failure
     (found,), known = yield from beside(room, ask.name, ask.tags, command, draws=bool(look.owner))
+    if replicas and isinstance(found, Looked) and found.what == "fresh" and not found.is_leased:
+        room.changes((ask.name,))  # it was asked in vain, and would be again
     for _ in range(TRIES):
         if isinstance(found, Failure):
             return found
         judged, known = yield from _judged(room, ask, found, known)
-        if judged is found or not look.owner or found.claim is not None or found.left_us is not None:
+        if judged is found or not look.owner or found.is_leased:
             return _claimed(judged, ask.tags, known)
         # By its time alone it was fresh, so there was no lease for whoever makes it anew.
         again = room.commands.look(ask.name, look.copy, owner=look.owner, but_stored_us=_stored_us(found.data))

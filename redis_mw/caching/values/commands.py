@@ -54,6 +54,11 @@ class Looked(msgspec.Struct, frozen=True, gc=False):
     claim: Claim | None = None
     left_us: int | None = None
 
+    @property
+    def is_leased(self) -> bool:
+        """Whether somebody has the lease, and it was wanted."""
+        return self.claim is not None or self.left_us is not None
+
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
     """What is to be stored; ``tags`` are names."""

@@ -1,36 +1,25 @@
 """The sync driver: performs flows on threads. Everything it holds belongs to one process and is made on first use.
 
-A run is a loop: take the flow's next effect, perform it, send the reply in. A batch is split by endpoint, all parts
-are sent before any is read, and each fails alone. What one run knows is in ``_Run``, what a process holds in
-``process``, what belongs to one server in ``link``, to those of a cluster in ``fleet``.
+What is under way for one flow is in ``run``, what a process holds in ``process``, what belongs to one server in
+``link``, to those of a cluster in ``fleet``.
 """
 
-import logging
 import os
 import weakref
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable
 from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar, assert_never, cast
+from typing import TypeVar
 
-from redis_mw.engine import trips
-from redis_mw.engine.batches import CLOSED, DEAF, QUICK, REFUSED, TOO_LATE, Part, again, split
-from redis_mw.engine.cluster import MOST_HOPS, Redirection, slot_of
-from redis_mw.engine.sync.link import Link, Turn
-from redis_mw.engine.sync.listener import Listener, Mailbox
+from redis_mw.engine.sync.listener import Mailbox
 from redis_mw.engine.sync.process import Process
+from redis_mw.engine.sync.run import Run
 from redis_mw.engine.tracking import Watcher
-from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
-from redis_mw.flows import Argument, Batch, Command, Effect, Flow, Role, Wait, Woken
+from redis_mw.flows import Flow, Role
 from redis_mw.settings import Settings
 
 T = TypeVar("T")
-
-log = logging.getLogger("redis_mw")
-
-UNDO_S = 5.0
-"""How long the undo of an interrupted flow may take."""
 
 
 class SyncDriver:
@@ -70,12 +59,12 @@ class SyncDriver:
         into the flow, whose undo runs detached, and is raised again.
         """
         due = float("inf") if deadline is None else monotonic() + deadline
-        return _Run(self, self._process(), due, detached=False).perform(flow)
+        return Run(self._process(), self, due, detached=False).perform(flow)
 
     def detach(self, flow: Flow[object], within: float) -> None:
         """Perform the flow on another thread, within so many seconds from its start; ``close`` waits for it."""
         process = self._process()
-        process.background.submit(lambda: _Run(self, process, monotonic() + within, detached=True).perform(flow))
+        process.background.submit(lambda: Run(process, self, monotonic() + within, detached=True).perform(flow))
 
     def share(self, key: Hashable, flow: Flow[T]) -> T:
         """Perform the flow, or wait for the run under this key that another thread of this process has begun."""
@@ -97,7 +86,7 @@ class SyncDriver:
         process = self._process()
 
         def perform(attended: Flow[None], mailbox: Mailbox) -> None:
-            _Run(self, process, float("inf"), detached=True, mailbox=mailbox).perform(attended)
+            Run(process, self, float("inf"), detached=True, mailbox=mailbox).perform(attended)
 
         process.tended.tend(key, flow, perform)
 
@@ -137,7 +126,7 @@ class SyncDriver:
         Of a cluster all primaries are asked.
         """
         process = self._process()
-        refusal = _refusal(self, process)
+        refusal = process.refusal()
         if refusal is not None:
             raise refusal
         process.ping()
@@ -170,183 +159,6 @@ class SyncDriver:
             if self._closed:
                 process.close()
         return process
-
-
-class _Run:
-    """One flow being performed: what is under way for it, and the wake-ups it may wait for."""
-
-    def __init__(
-        self, driver: SyncDriver, process: Process, due: float, *, detached: bool, mailbox: Mailbox | None = None
-    ) -> None:
-        self._driver = driver
-        self._process = process
-        self._due = due
-        self._detached = detached
-        self._turns: list[Turn] = []
-        self._mailbox = mailbox or Mailbox()
-        self._listening: set[Listener] = set()
-        self._heard: set[str] = set()
-
-    def perform(self, flow: Flow[T]) -> T:
-        """From the flow's first effect to its result."""
-        try:
-            effect = next(flow)
-        except StopIteration as end:
-            return cast(T, end.value)
-        return self.go_on(flow, effect)
-
-    def go_on(self, flow: Flow[T], effect: Effect) -> T:
-        """From an effect that the flow has yielded to its result."""
-        try:
-            while True:
-                try:
-                    reply = self._reply(effect)
-                except BaseException as interruption:
-                    self._interrupt(flow, interruption)
-                    raise
-                effect = flow.send(reply)
-        except StopIteration as end:
-            return cast(T, end.value)
-        finally:
-            for listener in self._listening:
-                listener.unsubscribe(self._mailbox)
-
-    def _reply(self, effect: Effect) -> Any:
-        match effect:
-            case Batch():
-                return self._batch(effect.commands)
-            case Wait():
-                return self._wait(effect)
-            case _:
-                assert_never(effect)
-
-    def _batch(self, commands: tuple[Command[Any], ...]) -> list[Any]:
-        """Send each server its part, then read them all; once more what a server has done nothing of."""
-        replies: list[Any] = [None] * len(commands)
-        places: list[int] = []
-        began, spread = monotonic(), self._process.spread
-        if spread:
-            self._charted(commands, began)
-        for place, command in enumerate(commands):
-            if not command.wakes or self._listens(command):
-                places.append(place)
-            else:
-                replies[place] = RedisUnavailable(DEAF)
-        self._exchange(split(commands, places, replies, self._way, spread), replies, began)
-        for hop in range(MOST_HOPS):
-            # A script sent elsewhere may be unknown there too; where nothing is, it is told once.
-            told = hop > 0 and not spread
-            if not (parts := again(commands, replies, self._way, self._elsewhere, spread, told=told)):
-                break
-            self._exchange(parts, replies, monotonic())
-        return replies
-
-    def _charted(self, commands: tuple[Command[Any], ...], began: float) -> None:
-        """Find out who has the keys of those that are spread, if it is not known: no longer than they would wait."""
-        patience_us = max((each.patience_us for each in commands if each.role in self._process.spread), default=0)
-        if patience_us and _refusal(self._driver, self._process) is None:
-            _ = self._process.fleet().charted(min(self._due, began + patience_us / 1_000_000))
-
-    def _exchange(self, parts: Mapping[Link, Part], replies: list[Any], began: float) -> None:
-        if monotonic() >= self._due:
-            for part in parts.values():
-                part.put([RedisUnavailable(TOO_LATE)] * len(part.places), replies)
-            return
-        if trips.observers:
-            _record(parts, self._detached)
-        self._turns = []
-        for link, part in parts.items():
-            self._turns.append(link.turn(part.words, min(self._due, began + part.patience_us / 1_000_000), part.quick))
-        for turn, part in zip(self._turns, parts.values(), strict=True):
-            part.put(turn.finish(), replies)
-        self._turns = []
-
-    def _way(self, command: Command[Any]) -> Link | RedisUnavailable:
-        """The server for a command, or what it is answered at once."""
-        refusal = _refusal(self._driver, self._process)
-        if refusal is not None:
-            return refusal
-        role = command.role
-        if role in self._process.spread:
-            return self._process.fleet().way(command)
-        link = self._process.link(role)
-        return link.refusal(role in QUICK) or link
-
-    def _elsewhere(self, role: Role, told: Redirection, _bulk: bool) -> Link | RedisUnavailable:
-        """The server to which another one sends a command."""
-        refusal = _refusal(self._driver, self._process)
-        return self._process.fleet().redirected(told, role in QUICK) if refusal is None else refusal
-
-    def _listens(self, command: Command[Any]) -> bool:
-        """Subscribe before the command is sent, or a wake-up in between would be lost; False: it cannot be done now."""
-        link = self._way(command)
-        if isinstance(link, RedisUnavailable):
-            return True  # it will be answered that
-        if link.endpoint.replica:  # it reads there, but is woken by its primary
-            primary = self._process.fleet().primary(slot_of(command))
-            if isinstance(primary, RedisUnavailable) or primary.refusal(command.role in QUICK) is not None:
-                return False
-            link = primary
-        return self._hears(link, command.wakes, min(self._due, monotonic() + command.patience_us / 1_000_000))
-
-    def _hears(self, link: Link, channels: tuple[str, ...], due: float) -> bool:
-        """Whether wake-ups of these channels are heard from now on."""
-        if self._heard.issuperset(channels):
-            return True
-        listener = self._process.listener(link)
-        self._listening.add(listener)
-        try:
-            listener.subscribe(self._mailbox, channels, due)
-        except OSError:
-            return False
-        self._heard.update(channels)
-        return True
-
-    def _wait(self, wait: Wait) -> Woken | None:
-        began = monotonic()
-        due = min(self._due, began + wait.seconds)
-        if _refusal(self._driver, self._process) is None:
-            # Channels that no command has announced are taken for the default server's.
-            _ = self._hears(self._process.link("default"), wait.channels, due)
-        woken = self._mailbox.take(wait.channels, due)
-        return None if woken is None else Woken(woken[0], monotonic() - began, woken[1])
-
-    def _interrupt(self, flow: Flow[Any], interruption: BaseException) -> None:
-        """Let the batch settle, tell the flow, and have what it undoes done by another thread."""
-        for turn in self._turns:
-            turn.settle()
-        try:
-            effect = flow.throw(interruption)
-        except BaseException as end:
-            if end is not interruption and not isinstance(end, StopIteration):
-                log.exception("an interrupted flow failed")
-            return
-        undo = _Run(self._driver, self._process, monotonic() + UNDO_S, detached=True)
-
-        def undone() -> None:
-            try:
-                _ = undo.go_on(flow, effect)
-            except BaseException as end:
-                if end is not interruption:
-                    raise
-
-        self._process.background.submit(undone)
-
-
-def _refusal(driver: SyncDriver, process: Process) -> RedisUnavailable | None:
-    """What everything is answered now, if nothing is to be sent at all."""
-    if process.closed:
-        return RedisUnavailable(CLOSED)
-    return RedisUnavailable(REFUSED) if driver.refuse_all else None
-
-
-def _record(parts: Mapping[Link, Part], detached: bool) -> None:
-    """One trip per server or cluster: what leaves for many at the same time takes the time of one."""
-    words: dict[str, list[tuple[Argument, ...]]] = {}
-    for link, part in parts.items():
-        words.setdefault(link.counted_as, []).extend(part.words)
-    for name, sent in words.items():
-        trips.record(name, tuple(sent), detached)
 
 
 def _close(processes: dict[int, Process]) -> None:

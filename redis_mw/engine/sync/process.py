@@ -6,7 +6,7 @@ A fork leaves all of it behind.
 import threading
 from collections.abc import Callable
 
-from redis_mw.engine.batches import ROLES
+from redis_mw.engine.batches import CLOSED, REFUSED, ROLES
 from redis_mw.engine.endpoint import Endpoint
 from redis_mw.engine.sync.background import Background
 from redis_mw.engine.sync.choir import Choir
@@ -18,6 +18,7 @@ from redis_mw.engine.sync.shares import Shares
 from redis_mw.engine.sync.tended import Tended
 from redis_mw.engine.sync.tracker import Tracker
 from redis_mw.engine.tracking import Tracking, Watcher
+from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
 from redis_mw.flows import Role
 from redis_mw.settings import Settings, seconds
@@ -104,6 +105,12 @@ class Process:
         tracker.start()
         if self.closed:  # meanwhile
             tracker.close()
+
+    def refusal(self) -> RedisUnavailable | None:
+        """What everything is answered now, if nothing is to be sent at all."""
+        if self.closed:
+            return RedisUnavailable(CLOSED)
+        return RedisUnavailable(REFUSED) if self.refuse_all else None
 
     def refuse(self, refuse: bool) -> None:
         """Whether everything is to be refused from now on; who watches is ended then."""
