@@ -46,7 +46,8 @@ class Command(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
     ``args`` is the whole command, or, with a ``script``, only what follows its keys. ``keys`` decide the slot,
     ``role`` the server, ``patience_us`` how long its flow is ready to wait. A reply that may be large says ``bulk``
     and travels beside the small ones. ``wakes`` names the channels on which this flow may ``Wait`` next: the driver
-    is subscribed to them before it sends, so a wake-up in between is not lost.
+    is subscribed to them before it sends, so a wake-up in between is not lost. One that only reads, and may be answered
+    by what was true a moment ago, says ``replica``: it goes to one where the settings allow that.
     """
 
     args: tuple[Argument, ...]
@@ -57,6 +58,7 @@ class Command(msgspec.Struct, Generic[T_co], frozen=True, gc=False):
     patience_us: int = 1_000_000
     bulk: bool = False
     wakes: tuple[str, ...] = ()
+    replica: bool = False
 
     def words(self) -> tuple[Argument, ...]:
         """The command as it goes onto the wire."""

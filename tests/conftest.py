@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import hypothesis
 import pytest
+from clusters import CALM_MS, Cluster
 
 from redis_mw.engine.embedded import EmbeddedServer, start_embedded
 
@@ -59,6 +60,22 @@ def server() -> Iterator[Server]:
     made = Server()
     yield made
     made.kill()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A cluster that all tests share: whoever breaks nothing and has a prefix of its own."""
+    made = Cluster(CALM_MS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Cluster]:
+    """A cluster of the test's own, in which servers may freeze, die and take each other's place."""
+    made = Cluster()
+    yield made
+    made.close()
 
 
 class Proxy:

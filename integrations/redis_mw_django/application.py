@@ -36,6 +36,7 @@ from redis_mw.layer.secrets import signing_secrets
 from redis_mw.limits.verdict import Explanation
 from redis_mw.sessions.room import Room, furnish
 from redis_mw.settings import Settings, microseconds, replace
+from redis_mw.settings.urls import is_cluster
 from redis_mw_django.arrival import exchange_of
 from redis_mw_django.behind import Behind
 from redis_mw_django.incoming import kept_fields
@@ -60,7 +61,7 @@ class Application:
 
     def __init__(self, worker: str, url: str = "") -> None:
         settings = settings_tree()
-        self.settings = _for_worker(replace(settings, url=url) if url else settings, worker)
+        self.settings = _for_worker(_located(settings, url) if url else settings, worker)
         self.rooms = rooms_of(self.settings, events_of(self.settings), rooms_secret(self.settings))
         if self.rooms.caching is not None and not self.settings.allowed_hosts:
             # With none, too, Django allows some while DEBUG is on: those for which nothing is refused here.
@@ -270,6 +271,13 @@ def parallel_worker() -> str:
         return f"dj{number}"
     # A server that a test starts inherits the variable, and is no worker.
     return os.environ.get("PYTEST_XDIST_WORKER", "") if "pytest" in sys.modules else ""
+
+
+def _located(settings: Settings, url: str) -> Settings:
+    """The settings with a cache elsewhere: a cluster holds it and nothing else."""
+    if not is_cluster(url):
+        return replace(settings, url=url, read_replicas=False)
+    return replace(settings, url={"default": settings.url_of("default"), "cache": url})
 
 
 def _for_worker(settings: Settings, worker: str) -> Settings:

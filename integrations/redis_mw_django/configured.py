@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.settings import Settings
 from redis_mw.settings.nearest import nearest
+from redis_mw.settings.urls import is_cluster
 from redis_mw_django.encoding import Encoding, encoding_of
 
 OPTIONS = ("serializer",)
@@ -55,16 +56,24 @@ def _unknown(options: Iterable[str]) -> Iterable[Problem]:
 
 def _url(location: Any) -> str:
     urls = [location] if isinstance(location, str) else list(location) if isinstance(location, (list, tuple)) else []
-    if len(urls) != 1 or not isinstance(urls[0], str) or any(mark in urls[0] for mark in ";,"):
+    if len(urls) != 1 or not isinstance(urls[0], str) or not _is_one(urls[0]):
         remedy = 'write it like "redis://127.0.0.1:6379/0", or leave it out for the server of REDIS_MW'
         raise SettingsError([Problem("LOCATION", "is not one url", remedy)])
     _must_be_served(urls[0])
     return urls[0]
 
 
+def _is_one(url: str) -> bool:
+    """Whether this is one url, as far as that is seen from its separators."""
+    return ";" not in url and ("," not in url or is_cluster(url))
+
+
 @lru_cache(64)
 def _must_be_served(url: str) -> None:
     try:
-        _ = Settings(url=url) if url else None
+        if is_cluster(url):
+            _ = Settings(url={"default": "redis://", "cache": url})
+        elif url:
+            _ = Settings(url=url)
     except SettingsError as error:
         raise SettingsError([each._replace(path="LOCATION") for each in error.problems]) from None

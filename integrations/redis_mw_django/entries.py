@@ -29,10 +29,10 @@ class Entries:
 
     def __init__(self, encoding: Encoding, key_prefix: str) -> None:
         self._encoding = encoding
-        self._tag = name_of(f"django\0{key_prefix}")
+        self._tags = (name_of(f"django\0{key_prefix}"),)
 
     def get(self, room: Room, key: str) -> Flow[Found]:
-        return peek(room, Ask(key, named(key), self._encoding.read))
+        return peek(room, Ask(key, named(key), self._encoding.read, tags=self._tags))
 
     def get_many(self, room: Room, keys: Iterable[str]) -> Flow[dict[str, Any]]:
         keys = list(keys)
@@ -40,7 +40,7 @@ class Entries:
         return {key: found.value for key, found in zip(keys, founds, strict=True) if found.packed is not None}
 
     def has(self, room: Room, key: str) -> Flow[bool]:
-        return change.touch(room, named(key), None)
+        return change.touch(room, named(key), None, self._tags)
 
     def set_many(self, room: Room, values: Mapping[str, Any], timeout: float | None) -> Flow[list[str]]:
         """The keys of what could not be stored. Nothing is if one value cannot be encoded."""
@@ -58,20 +58,20 @@ class Entries:
         kept = microseconds(timeout)
         piece = self._piece(room, key, value, kept)
         # A time that is over stores nothing, but says what it would have done, as Django's own backends do.
-        return change.add(room, piece) if kept else change.lacking(room, named(key))
+        return change.add(room, piece) if kept else change.lacking(room, named(key), self._tags)
 
     def touch(self, room: Room, key: str, timeout: float | None) -> Flow[bool]:
         kept = microseconds(timeout)
-        return change.touch(room, named(key), kept) if kept else change.forget(room, named(key))
+        return change.touch(room, named(key), kept, self._tags) if kept else change.forget(room, named(key), self._tags)
 
     def delete(self, room: Room, key: str) -> Flow[bool]:
-        return change.forget(room, named(key))
+        return change.forget(room, named(key), self._tags)
 
     def delete_many(self, room: Room, keys: Iterable[str]) -> Flow[bool]:
         return write.drop(room, list(map(named, keys)))
 
     def incr(self, room: Room, key: str, delta: int) -> Flow[int | Uncounted]:
-        return change.incr(room, named(key), index(delta))
+        return change.incr(room, named(key), index(delta), self._tags)
 
     def move(self, room: Room, key: str, new: str, timeout: float | None) -> Flow[bool]:
         """Have a value under another key; False where there is none."""
@@ -80,19 +80,19 @@ class Entries:
             return False
         kept = microseconds(timeout)
         if kept:
-            piece = write.piece(room, new, named(new), found.packed, Lifetime(kept), (self._tag,))
+            piece = write.piece(room, new, named(new), found.packed, Lifetime(kept), self._tags)
             _ = yield from together(write.put(room, [piece]), self.delete(room, key))
         else:
             _ = yield from self.delete_many(room, [key, new])
         return True
 
     def clear(self, room: Room) -> Flow[bool]:
-        return write.drop_tags(room, [self._tag], soft=False)
+        return write.drop_tags(room, self._tags, soft=False)
 
     def _piece(self, room: Room, key: str, value: Any, kept_us: int) -> write.Piece:
         # No jitter: who sets a timeout here may mean it, for Django's cache counts and locks, too.
         kept = Lifetime(max(kept_us, SHORTEST_US))
-        return write.piece(room, key, named(key), self._encoding.pack(value), kept, (self._tag,))
+        return write.piece(room, key, named(key), self._encoding.pack(value), kept, self._tags)
 
 
 def named(key: str) -> str:

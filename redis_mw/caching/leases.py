@@ -7,7 +7,8 @@ drops the lease: its owner then stores nothing, for what it made may be of befor
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -28,7 +29,7 @@ LONGEST_S = 600.0
 
 class Claim(msgspec.Struct, frozen=True, gc=False):
     """A lease that is ours, on each of ``keys``; ``versions`` are those of the tags when it was taken, ``taken_us``
-    when that was. ``variant`` says of which page of a URL.
+    when that was; ``others`` those of other tags that were known then. ``variant`` says of which page of a URL.
     """
 
     keys: tuple[str, ...]
@@ -37,6 +38,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     versions: tuple[bytes, ...] = ()
     variant: str = ""
     taken_us: int = 0
+    others: Mapping[str, bytes] = MappingProxyType({})
 
 
 class _Held(NamedTuple):

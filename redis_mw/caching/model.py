@@ -14,6 +14,8 @@ class Tags:
 
     now: int = 0
     tags: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    apart: bool = False
+    """Whether they are on other servers than what hangs on them, of which scripts then know nothing."""
 
     def soften(self, tag: str, seed: bytes) -> bool:
         if tag not in self.tags:
@@ -25,6 +27,10 @@ class Tags:
         known = tag in self.tags
         self.tags[tag] = HALF.pack(self.now, seed) * 2
         return known
+
+    def hold(self, tag: str, seed: bytes, since_us: int | None = None) -> tuple[bytes, bool]:
+        version = self.version(tag, seed)
+        return version, since_us is not None and dropped_since(version, since_us)
 
     def version(self, tag: str, seed: bytes) -> bytes:
         """The version of a tag, drawn if it has none."""

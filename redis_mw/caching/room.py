@@ -7,10 +7,10 @@ from concurrent.futures import Future
 from typing import Any
 
 from redis_mw.caching.flights import Flights
+from redis_mw.caching.known import Guesses, Lately
 from redis_mw.caching.leases import Leases
 from redis_mw.caching.local import Local
 from redis_mw.caching.pages import commands as pages
-from redis_mw.caching.pages.known import Useless, Varying
 from redis_mw.caching.pending import Pending
 from redis_mw.caching.tags import SEED
 from redis_mw.caching.values.commands import Commands
@@ -23,17 +23,27 @@ USELESS_US = 10_000_000
 """For so long nobody waits for a response that could not be stored (hit-for-miss)."""
 
 
+BEHIND_S = 2.0
+"""For so long this process reads what it has changed from where it was changed."""
+
+
 class Memory:
     """What one process knows: what its parent makes is the parent's."""
 
     def __init__(self, commands: Commands, pages: pages.Commands, cache: Cache, wait_s: float) -> None:
         self.leases = Leases(commands.leases)
-        self.pending = Pending()
         self.page_leases = Leases(pages.leases)
         self.flights: Flights[Future[None]] = Flights(Future, wait_s, cache.origin_cap)
         """Of pages; those of values belong to whoever makes them."""
-        self.vary = Varying()
-        self.useless = Useless(USELESS_US / 1e6)
+        self.vary = Guesses()
+        """The names of the fields that URLs vary by."""
+        self.useless = Lately(USELESS_US / 1e6)
+        """Pages whose responses could not be stored, so that nobody waits for another's."""
+        self.hangs = Guesses()
+        """The tags that entries hang on, where they are read apart from these."""
+        self.changed = Lately(BEHIND_S)
+        """What was changed by this process, so that it is not read from a replica that may not have heard of it."""
+        self.pending = Pending(many=commands.tags.apart, told=lambda thing: self.changed.note(thing[1]))
         self.local: Local[Any] = Local(cache.l1_bytes, seconds(cache.l1_age))
         """The pages that need no round trip."""
         self._ids = Ids()
@@ -53,7 +63,10 @@ class Room:
     def __init__(
         self, settings: Settings, cache: Cache, events: Events, *, luck: Callable[[], float] = random.random
     ) -> None:
-        self.commands = Commands(settings.prefix, microseconds(settings.patience))
+        self.apart = settings.spreads_cache
+        """Whether tags live on other servers than what hangs on them."""
+        self.reads_replicas = settings.read_replicas
+        self.commands = Commands(settings.prefix, microseconds(settings.patience), apart=self.apart)
         self.events = events
         self.luck = luck
         self.jitter = cache.jitter
@@ -82,6 +95,17 @@ class Room:
     def memory(self) -> Memory:
         """What this process knows."""
         return self._memories.here()
+
+    def asks_replicas(self, name: str) -> bool:
+        """Whether what is stored under this name may be read from a replica."""
+        memory = self.memory
+        return self.reads_replicas and not memory.changed.knows(name) and not memory.pending
+
+    def changes(self, names: Iterable[str]) -> None:
+        """This process changes what is stored under these names, or knows more of it than a replica does."""
+        if self.reads_replicas:
+            for name in names:
+                self.memory.changed.note(name)
 
     def forgot(self, names: Iterable[str] = (), tags: Iterable[str] = ()) -> None:
         """These pages and tags were dropped in Redis, by this process: it need not wait to hear of that."""

@@ -10,7 +10,7 @@ what hangs on it is then stale. So it costs the same whatever hangs on it. A ver
 and one that was dropped longer than anything takes to be made.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
@@ -22,11 +22,14 @@ from redis_mw.scripts import script
 HERE = "redis_mw.caching"
 SOFTEN = script(HERE, "soften")
 DISCARD = script(HERE, "discard")
+HOLD = script(HERE, "hold")
 
 MOST = 32
 """Tags of one entry."""
 SEED = 4
 """Random bytes of one half of a version; the others are the time."""
+VERSION = 24
+"""Bytes of a version."""
 
 
 @lru_cache(4096)
@@ -51,15 +54,33 @@ def names_of(tags: Sequence[Any]) -> tuple[str, ...]:
 class TagCommands:
     """Builds the commands that drop tags, for one prefix."""
 
-    def __init__(self, prefix: str, patience_us: int) -> None:
+    def __init__(self, prefix: str, patience_us: int, *, apart: bool = False) -> None:
         self.prefix = f"{prefix}:g1:{{"
         """What stands before a tag's name in its key."""
+        self.apart = apart
+        """Whether tags live on other servers than what hangs on them, so that no script can read both."""
+        self.within = "" if apart else self.prefix
+        """What scripts are told of how to find the tags of an entry."""
         self._prefix = prefix
         self._patience_us = patience_us
         self.now_us: int | str = ""
 
     def key(self, name: str) -> str:
         return key(self._prefix, "g1", name, "v")
+
+    def keys(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The keys that a script is given with an entry of these tags."""
+        return () if self.apart else tuple(map(self.key, names))
+
+    def read(self, name: str) -> Command[bytes | None]:
+        """The version of the tag, if it has one."""
+        at = self.key(name)
+        return Command(("GET", at), _version, (at,), role="cache", patience_us=self._patience_us)
+
+    def hold(self, name: str, seed: bytes, ms: int = 0, since_us: int | str = "") -> Command[tuple[bytes, bool]]:
+        """The version of the tag, drawn if it has none, which lives for so long; and whether it was dropped since."""
+        words: Any = (self.now_us, seed, ms, since_us)
+        return Command(words, _held, (self.key(name),), HOLD, "cache", self._patience_us)
 
     def drop(self, name: str, seed: bytes) -> Command[bool]:
         """Nothing that hangs on the tag is used any more, and nothing that is being made for it is stored."""
@@ -70,3 +91,11 @@ class TagCommands:
         """What hangs on the tag is stale."""
         words: Any = (self.now_us, seed)
         return Command(words, bool, (self.key(name),), SOFTEN, "cache", self._patience_us)
+
+
+def _version(reply: Any) -> bytes | None:
+    return reply if isinstance(reply, bytes) and len(reply) == VERSION else None
+
+
+def _held(reply: list[Any]) -> tuple[bytes, bool]:
+    return reply[0], bool(reply[1])

@@ -44,6 +44,8 @@ class Endpoint(msgspec.Struct, frozen=True):
     password: str = ""
     client_name: str = CLIENT_NAME
     tls: Mapping[str, Any] | None = None
+    replica: bool = False
+    """A replica of a cluster, from which we read."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.name!r})"
@@ -94,20 +96,22 @@ class Endpoint(msgspec.Struct, frozen=True):
     def handshake(self) -> tuple[tuple[Argument, ...], ...]:
         """The commands that open a connection, to be sent in one write before any other.
 
-        The first and SELECT must succeed. The reply of the others does not matter: an old server knows no SETINFO, a
-        strict ACL may refuse it.
+        The first, SELECT and READONLY must succeed. The reply of the others does not matter: an old server knows no
+        SETINFO, a strict ACL may refuse it.
         """
         auth = ("AUTH", self.username or "default", self.password) if self.username or self.password else ()
         commands: list[tuple[Argument, ...]] = [("HELLO", 3, *auth, "SETNAME", self.client_name)]
         if self.db:
             commands.append(("SELECT", self.db))
+        if self.replica:
+            commands.append(("READONLY",))
         commands.append(("CLIENT", "SETINFO", "LIB-NAME", CLIENT_NAME))
         return tuple(commands)
 
     @property
     def required(self) -> int:
         """How many of the handshake's first replies must not be errors."""
-        return 2 if self.db else 1
+        return 1 + (self.db > 0) + self.replica
 
 
 def _address(options: Mapping[str, Any]) -> str:

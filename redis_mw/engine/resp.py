@@ -8,8 +8,8 @@ import hiredis
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.flows import Argument, Failure
 
-AWAY = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "NOAUTH", "WRONGPASS"})
-"""Codes by which a server says that it serves nobody now: for a flow that is an outage, not an answer."""
+AWAY = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOAUTH", "WRONGPASS"})
+"""Codes by which a server says that it does not serve this now: for a flow that is an outage, not an answer."""
 
 NOTHING = object()
 """What ``reader().gets()`` gives while a reply is not complete; None and False are replies."""

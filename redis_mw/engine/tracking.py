@@ -9,9 +9,10 @@ the small replies, would overtake invalidations all the same.
 
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from redis_mw.engine.cluster import Address
 from redis_mw.errors import CommandError
 from redis_mw.events import log
 from redis_mw.flows import Argument
@@ -123,3 +124,102 @@ class Tracking:
             self._watcher.end()
         except Exception:
             log.exception("who watches what is changed failed")
+
+
+class Chorus:
+    """One watcher for the keys of many servers: it is on while every one of them is heard, and off otherwise.
+
+    Each server has a *voice*, a watcher that is told what its Tracking hears. What changes the set of servers ends the
+    watcher first; it begins anew once all of the new set are heard, which may be at once. Thread-safe. Nothing is told
+    while another call is telling, so "all are heard" and "it has begun" are never of different moments.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._needed: frozenset[Address] = frozenset()
+        self._heard: dict[Address, Voice] = {}
+        self._begun = False
+        self._lock = threading.RLock()  # as in Tracking; that one's is taken before this one, never after
+
+    def voices(self, addresses: Iterable[Address]) -> None:
+        """The servers that must be heard from now on; without any the watcher is off."""
+        needed = frozenset(addresses)
+        with self._lock:
+            if needed == self._needed:
+                return
+            self._needed = needed
+            try:
+                self._end()
+                self._begin()
+            except Exception:
+                log.exception("who watches what is changed failed")
+                self._falter()
+
+    def voice(self, address: Address) -> Watcher:
+        """What the Tracking of this server tells; each has one of its own, also when the server comes back."""
+        return Voice(self, address)
+
+    def sounds(self, voice: "Voice") -> bool:
+        """Whether there is nothing that this voice could begin."""
+        with self._lock:
+            return self._heard.get(voice.address) is voice and (not self._complete() or self._watcher.on)
+
+    def begin(self, voice: "Voice") -> None:
+        """It hears its server from now on."""
+        with self._lock:
+            self._heard[voice.address] = voice
+            self._begin()
+
+    def changed(self, keys: Sequence[str] | None) -> None:
+        """One of the voices has heard this; also while others are not heard, what is known is told."""
+        with self._lock:
+            self._watcher.changed(keys)
+
+    def end(self, voice: "Voice") -> None:
+        """It hears its server no more."""
+        with self._lock:
+            if self._heard.get(voice.address) is voice:
+                del self._heard[voice.address]
+                if voice.address in self._needed:
+                    self._end()
+
+    def _complete(self) -> bool:
+        return bool(self._needed) and self._needed <= self._heard.keys()
+
+    def _begin(self) -> None:
+        """Also where it was ended by somebody else: all that is heard was heard meanwhile too."""
+        if self._complete():
+            self._begun = True  # before it is told: it may fail halfway, and must be ended then
+            self._watcher.begin()
+
+    def _end(self) -> None:
+        if self._begun:
+            self._begun = False
+            self._watcher.end()
+
+    def _falter(self) -> None:
+        try:
+            self._end()
+        except Exception:
+            log.exception("who watches what is changed failed")
+
+
+class Voice:
+    """The watcher of one server in a ``Chorus``."""
+
+    def __init__(self, chorus: Chorus, address: Address) -> None:
+        self.address = address
+        self._chorus = chorus
+
+    @property
+    def on(self) -> bool:
+        return self._chorus.sounds(self)
+
+    def begin(self) -> None:
+        self._chorus.begin(self)
+
+    def changed(self, keys: Sequence[str] | None) -> None:
+        self._chorus.changed(keys)
+
+    def end(self) -> None:
+        self._chorus.end(self)

@@ -156,5 +156,3 @@ def _not_built(settings: Settings) -> Iterator[str]:
     """What the settings ask for in vain. A feature that is off (None) asks for nothing."""
     if settings.wait_replicas:
         yield "wait_replicas: waiting for replicas is not part of this version"
-    if settings.read_replicas:
-        yield "read_replicas: reading from replicas is not part of this version"

@@ -17,7 +17,7 @@ from redis_mw.settings.policies import Rule
 from redis_mw.settings.reading import Reader
 from redis_mw.settings.sessions import Sessions
 from redis_mw.settings.texts import DottedPath, Host, KeyPrefix, Network, OldSecret, Secret
-from redis_mw.settings.urls import RoleName, ServerUrl, masked
+from redis_mw.settings.urls import RoleName, ServerUrl, is_cluster, masked
 
 
 class Settings(Part, frozen=True, kw_only=True):
@@ -94,9 +94,21 @@ class Settings(Part, frozen=True, kw_only=True):
     def contradictions(self, path: str) -> Iterator[Problem]:
         if isinstance(self.url, dict) and "default" not in self.url:
             yield Problem("url.default", "is missing", "name the server of the roles that have none of their own")
+        urls = list(self.url.items()) if isinstance(self.url, dict) else [("", self.url)]
+        remedy = 'give {"default": "redis://...", "cache": "cluster://..."}'
+        for role, url in urls:
+            if is_cluster(url) and role != "cache":
+                yield Problem(f"url.{role}" if role else "url", "a cluster can hold the cache only", remedy)
+        if self.read_replicas and not any(is_cluster(url) for _, url in urls):
+            yield Problem("read_replicas", "the cache has one server, without replicas", remedy)
 
     def shown(self, name: str) -> Any:
         return masked(self.url) if name == "url" else super().shown(name)
+
+    @property
+    def spreads_cache(self) -> bool:
+        """Whether the cache lives on several servers, so that not all of its keys can be read at once."""
+        return is_cluster(self.url_of("cache"))
 
     def url_of(self, role: Role) -> str:
         """The url of the server that a role lives on: its own, else the default one's."""

@@ -1,4 +1,4 @@
-"""A process in which many ask for one value at once: ``loading.py url prefix aio|sync many seconds``.
+"""A process in which many ask for one value at once: ``loading.py urls prefix aio|sync many seconds``.
 
 It says ``ready``, waits for a line, and says as JSON how often it loaded, what was got, and how many commands it took.
 """
@@ -18,8 +18,10 @@ LOADS: list[int] = []
 
 
 def main() -> None:
-    url, prefix, colour, many, seconds = sys.argv[1:]
-    settings = Settings(url=url, prefix=prefix, warm_up=10, connect_within=10, patience=10, cache=Cache(wait=30))
+    urls, prefix, colour, many, seconds = sys.argv[1:]
+    settings = Settings(
+        url=json.loads(urls), prefix=prefix, warm_up=10, connect_within=10, patience=10, cache=Cache(wait=30)
+    )
     values: list[Any] = []
     with count_round_trips() as trips:
         if colour == "aio":

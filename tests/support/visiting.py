@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, NamedTuple
 
-import redis
 from colours import Colour, Loop, Threads
+from kept import kept_by
 
 from redis_mw import AsyncRedisMW, Cached
 from redis_mw.caching.pages.entry import Entry
@@ -98,7 +98,7 @@ class Process:
         self.origin = origin
         self.threads = ThreadPoolExecutor(128)
         self.refreshes: list[Future[Any]] = []
-        self.redis: Any = redis.Redis.from_url(colour.mw.settings.url_of("cache"))
+        self.redis: Any = kept_by(colour.mw.settings)
 
     @property
     def room(self) -> Room:

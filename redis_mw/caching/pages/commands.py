@@ -16,7 +16,7 @@ import msgspec
 from redis_mw.caching.leases import Claim, LeaseCommands
 from redis_mw.caching.pages.page import CHUNKED, Packed, Page, head_of
 from redis_mw.caching.tags import TagCommands
-from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US
+from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US, clock
 from redis_mw.flows import Command, Script
 from redis_mw.keys import key
 from redis_mw.scripts import script
@@ -69,6 +69,41 @@ class Looked(msgspec.Struct, frozen=True, gc=False):
     claim: Claim | None = None
     left_us: int | None = None
     useless: bool = False
+    behind: bool = False
+    """A replica said so, which may be behind."""
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether somebody has the lease, and it was wanted."""
+        return self.claim is not None or self.left_us is not None
+
+
+class Storing(msgspec.Struct, frozen=True, gc=False):
+    """A page to be stored of a URL, which was ``known`` to vary by some names and varies by these ``names``.
+
+    ``versions`` are those that its tags must still have, empty for what was not read. ``keeps_us`` says when the page
+    was stored whose body stays; ``chunks`` names the parts of the body that were stored before.
+    """
+
+    name: str
+    known: tuple[str, ...] | None
+    names: tuple[str, ...]
+    variant: str
+    most: int
+    page: Page
+    packed: Packed
+    versions: tuple[bytes, ...] = ()
+    keeps_us: int | None = None
+    chunks: bytes = b""
+
+    @property
+    def flags(self) -> int:
+        return self.packed.flags | (CHUNKED if self.chunks else 0)
+
+    @property
+    def ms(self) -> int:
+        """For how long to keep it."""
+        return max(1, lasts_ms(self.page))
 
 
 class PageLeases(LeaseCommands):
@@ -118,44 +153,37 @@ class Commands:
             return Looked(what, now_us, reply[4], reply[5], reply[6], names, claim, left_us, reply[1] >= 2)
 
         words = (
-            *(self.now_us, self._tags.prefix, joined(ask.names), ask.variant, int(ask.with_body), owner),
+            *(self.now_us, self._tags.within, joined(ask.names), ask.variant, int(ask.with_body), owner),
             *(int(ask.misses), int(ask.anyhow), "" if ask.haste is None else f"{ask.haste:.6f}"),
             *("" if ask.unlike_us is None else ask.unlike_us, FIRST_US, SHORTEST_US, LONGEST_US, seed),
         )
-        keys = (self.key(ask.name), *(map(self._tags.key, ask.tags) if owner else ()))
+        keys = (self.key(ask.name), *self._tags.keys(ask.tags if owner else ()))
         wakes = (self.channel(ask.name),) if listen else ()
         return Command(words, looked, keys, LOOK, "cache", self._patience_us, bulk=True, wakes=wakes)
 
-    def store(
-        self,
-        claim: Claim,
-        name: str,
-        known: tuple[str, ...] | None,
-        names: tuple[str, ...],
-        variant: str,
-        most: int,
-        page: Page,
-        packed: Packed,
-        *,
-        versions: Sequence[bytes],
-        keeps_us: int | None = None,
-        seed: bytes = b"",
-        chunks: bytes = b"",
-    ) -> Command[Literal["stored", "dropped", "full"]]:
-        """``known`` are the names that the URL was known to vary by; ``versions`` those its tags must still have, empty
-        for what was not read. ``keeps_us`` says when the page was stored whose body stays; ``chunks`` names the parts
-        that were stored before.
+    def read(self, question: Question) -> tuple[Command[list[Any]], Command[int]]:
+        """The names that the URL varies by, the page and its body as they stand there, and the time; a replica may
+        answer.
         """
-        fresh = page.freshness
-        last_us = max(fresh.fresh_until_us, fresh.stale_until_us, fresh.error_until_us)
-        flags = packed.flags | (CHUNKED if chunks else 0)
-        words = (
-            *(self.now_us, claim.owner, claim.variant, NONE_KNOWN if known is None else joined(known), joined(names)),
-            *(variant, most, head_of(page, flags), packed.rest, chunks or packed.body or b""),
-            *("" if keeps_us is None else keeps_us, max(1, -(-(last_us - fresh.received_us) // 1000)), seed),
-            *(word for tag in zip(page.tags, versions, strict=True) for word in tag),
+        at, body = self.key(question.name), ("b:" + question.variant,) if question.with_body else ()
+        words = ("HMGET", at, "v", "m:" + question.variant, *body)
+        parse = cast(Any, list)
+        read: Command[list[Any]] = Command(
+            words, parse, (at,), None, "cache", self._patience_us, bulk=True, replica=True
         )
-        return self._command(STORE, name, words, _stored, map(self._tags.key, page.tags))
+        return read, clock(at, self._patience_us)
+
+    def store(
+        self, claim: Claim, storing: Storing, *, seed: bytes = b""
+    ) -> Command[Literal["stored", "dropped", "full"]]:
+        it, page, packed = storing, storing.page, storing.packed
+        words = (
+            *(self.now_us, claim.owner, claim.variant, NONE_KNOWN if it.known is None else joined(it.known)),
+            *(joined(it.names), it.variant, it.most, head_of(page, it.flags), packed.rest),
+            *(it.chunks or packed.body or b"", "" if it.keeps_us is None else it.keeps_us, it.ms, seed),
+            *(word for tag in zip(page.tags, it.versions, strict=True) for word in tag),
+        )
+        return self._command(STORE, it.name, words, _stored, self._tags.keys(page.tags))
 
     def release(self, claim: Claim, *, useless_us: int = 0) -> Command[bool]:
         """``useless_us``: for so long nobody shall wait for such a response."""
@@ -176,6 +204,11 @@ class Commands:
 
     def _command(self, script: Script, name: str, words: tuple[Any, ...], parse: Any, more: Any = ()) -> Command[Any]:
         return Command(words, parse, (self.key(name), *more), script, "cache", self._patience_us)
+
+
+def lasts_ms(page: Page) -> int:
+    """For how long a page can be of any use."""
+    return -(-(page.freshness.last_us - page.freshness.received_us) // 1000)
 
 
 def joined(names: Sequence[str]) -> str:

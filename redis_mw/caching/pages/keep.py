@@ -5,11 +5,14 @@ What could not be purged because Redis is away is purged when it is back, before
 
 import secrets
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from redis_mw.caching.apart import dropped, holding
 from redis_mw.caching.leases import Claim, given_back
+from redis_mw.caching.pages import apart
+from redis_mw.caching.pages.commands import Storing, lasts_ms
 from redis_mw.caching.pages.entry import keyed_tag
 from redis_mw.caching.pages.look import Found
 from redis_mw.caching.pages.names import Url
@@ -46,31 +49,16 @@ def keep(
     room.memory.page_leases.drop(claim)
     names = together(found.names or (), varies_by)
     name, chosen = found.question.name, variant(headers, names)
-    versions = (*claim.versions, *(b"" for _ in page.tags[len(claim.versions) :]))
+    room.changes((name,))
     try:
-        chunks = yield from _chunked(room, claim, name, page, packed)
-        kept = yield from one(
-            room.pages.store(
-                claim,
-                name,
-                found.names,
-                names,
-                chosen,
-                room.variants,
-                page,
-                packed,
-                versions=versions,
-                keeps_us=keeps_us,
-                seed=room.seed() if page.tags else b"",
-                chunks=chunks,
-            )
+        outcome = yield from _kept(
+            room, claim, Storing(name, found.names, names, chosen, room.variants, page, packed, keeps_us=keeps_us)
         )
     except GeneratorExit:
         raise
     except BaseException:
         yield from give_up(room, claim)
         raise
-    outcome: Kept = "away" if isinstance(kept, Failure) else kept
     if outcome == "stored":
         room.memory.vary.note(name, names)
     room.tell("cache.store", name, outcome="" if outcome == "stored" else outcome)
@@ -92,6 +80,7 @@ def purge(room: Room, urls: Sequence[Url]) -> Flow[bool]:
     False: Redis is away, and will hear of it when it is back.
     """
     names = tuple(dict.fromkeys(url.name for url in urls))
+    room.changes(names)
     tags = tuple(dict.fromkeys(keyed_tag(url) for url in urls))
     commands = [*map(room.pages.purge, names), *(room.commands.tags.drop(tag, room.seed()) for tag in tags)]
     room.memory.forget_pages(names, tags)
@@ -109,15 +98,47 @@ def purge(room: Room, urls: Sequence[Url]) -> Flow[bool]:
     return heard
 
 
+def _kept(room: Room, claim: Claim, storing: Storing) -> Flow[Kept]:
+    page = storing.page
+    if room.apart:
+        return (yield from _kept_apart(room, claim, storing))
+    versions = (*claim.versions, *(b"" for _ in page.tags[len(claim.versions) :]))
+    storing = yield from _ready(room, claim, storing, versions)
+    kept = yield from one(room.pages.store(claim, storing, seed=room.seed() if page.tags else b""))
+    return "away" if isinstance(kept, Failure) else kept
+
+
+def _kept_apart(room: Room, claim: Claim, storing: Storing) -> Flow[Kept]:
+    """The same where tags live on other servers: a round trip more for those of which nothing was known."""
+    page = storing.page
+    had = apart.at_first(claim, page)
+    now = yield from apart.now(room, claim, page, [tag for tag in page.tags if tag not in had])
+    if now is None:
+        _ = yield from one(room.pages.release(claim))
+        return "dropped"
+    versions = tuple(had.get(tag) or now[tag] for tag in page.tags)
+    storing = yield from _ready(room, claim, storing, versions)
+    replies: Any = yield from send(room.pages.store(claim, storing), *holding(room, apart.lasts(page, had)))
+    kept: Kept | Failure = replies[0]
+    if isinstance(kept, Failure):
+        return "away"
+    room.memory.hangs.note(storing.name, page.tags)
+    return "dropped" if dropped(had.values(), replies[1:]) else kept
+
+
+def _ready(room: Room, claim: Claim, storing: Storing, versions: tuple[bytes, ...]) -> Flow[Storing]:
+    """With the versions of its tags, and with the names of its chunks, which are stored before."""
+    chunks = yield from _chunked(room, claim, storing.name, storing.page, storing.packed)
+    return msgspec.structs.replace(storing, versions=versions, chunks=chunks)
+
+
 def _chunked(room: Room, claim: Claim, name: str, page: Page, packed: Packed) -> Flow[bytes]:
     """Store a body that is larger than the settings allow for one, in parts, and give what names them."""
     body = packed.body
     if body is None or page.length <= room.max_body or len(body) <= CHUNK:
         return b""
     id, number = secrets.token_hex(8), -(-len(body) // CHUNK)
-    fresh = page.freshness
-    last_us = max(fresh.fresh_until_us, fresh.stale_until_us, fresh.error_until_us)
-    ms = -(-(last_us - fresh.received_us) // 1000) + AFTER_MS
+    ms = lasts_ms(page) + AFTER_MS
     for each in range(number):
         part = body[each * CHUNK : (each + 1) * CHUNK]
         _ = yield from send(room.pages.keep_chunk(claim, name, id, each, part, ms))

@@ -1,7 +1,7 @@
 -- Find a page that can be used; where there is none, or it is to be made anew, take the lease if nobody has it.
 -- KEYS[1]  the hash of its URL, see page.lua
--- KEYS[2..] the versions of the tags that what is made will have
--- ARGV     1 now, 2 what stands before a tag's name in its key, 3 the names it is thought to vary by, 4 the variant that
+-- KEYS[2..] the versions of the tags that what is made will have, left out where they are on other servers
+-- ARGV     1 now, 2 what stands before a tag's name in its key ('' they are on other servers), 3 the names it is thought to vary by, 4 the variant that
 --          follows from these, 5 '1': with its body, 6 owner ('' does not take the lease), 7 '1': also where there is
 --          nothing, 8 '1': also where it is fresh, 9 how many times its cost before its end a page is made anew ('' never),
 --          10 when one was stored that is not to be used, or '', 11 lease in us where no cost is known, 12 and 13 the
@@ -10,7 +10,7 @@
 --          yours | 0 another's | 2 another's, 3 yours, but what is made can hardly be used | -1 not wanted, us it lasts, now, when it
 --          became stale before its time or 0, the page without its body or the names, the body or '', 1 if it is known by which
 --          names it varies, the versions of the tags if the lease is yours}
--- The tags of a page stand in it: where keys are spread over servers they cannot all be read here.
+-- The tags of a page stand in it; where they are on other servers who asked must look at them.
 --include page
 local variant, owner = ARGV[4], ARGV[6]
 local got = pcall('HMGET', KEYS[1], 'v', 'm:' .. variant, 'l:' .. variant, 'p:' .. variant)
@@ -27,7 +27,7 @@ if meta and (not page or string.format('%.0f', page.stored) == ARGV[10]) then
   what = 3
 elseif page and now < page.last then
   what = now < page.fresh and 1 or 2
-  if page.tags > 0 then
+  if page.tags > 0 and ARGV[2] ~= '' then
     local keys, versions = {}, {}
     for i = 1, page.tags do
       local at = HEAD + (i - 1) * TAG

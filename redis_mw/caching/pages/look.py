@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from redis_mw.caching.leases import Claim
+from redis_mw.caching.pages import apart
 from redis_mw.caching.pages.commands import Looked, Question
 from redis_mw.caching.pages.page import Page, opened
 from redis_mw.caching.room import Room
@@ -42,6 +43,8 @@ class Found(msgspec.Struct, frozen=True):
     now_us: int | None = None
     at: float = 0.0
     failed: bool = False
+    behind: bool = False
+    """A replica said so, which may be behind: nothing to keep in memory."""
 
     def time_us(self, at: float) -> int:
         """The server's time when ours was ``at``; only where it was told."""
@@ -82,9 +85,7 @@ def wait(room: Room, found: Found, headers: Headers, *, within_s: float) -> Flow
 def _look(room: Room, question: Question, headers: Headers, owner: str, listen: bool) -> Flow[Found]:
     try:
         for _ in range(TRIES):
-            seed = room.seed() if owner and question.tags else b""
-            looked: Looked | Failure
-            (looked,) = yield from room.memory.pending.asked(room.pages.look(question, owner, seed=seed, listen=listen))
+            looked = yield from _looked(room, question, owner, listen)
             if isinstance(looked, Failure):
                 break
             if looked.what == "varies" and looked.names is not None:
@@ -122,6 +123,16 @@ def _look(room: Room, question: Question, headers: Headers, owner: str, listen: 
     return Found(question)
 
 
+def _looked(room: Room, question: Question, owner: str, listen: bool) -> Flow[Looked | Failure]:
+    if room.apart:
+        return (yield from apart.looked(room, question, owner, listen=listen))
+    seed = room.seed() if owner and question.tags else b""
+    found: tuple[Looked | Failure] = yield from room.memory.pending.asked(
+        room.pages.look(question, owner, seed=seed, listen=listen)
+    )
+    return found[0]
+
+
 def differently(question: Question, names: tuple[str, ...], headers: Headers) -> Question:
     """The question for a URL that varies by these names."""
     return msgspec.structs.replace(question, names=names, variant=variant(headers, names))
@@ -136,6 +147,7 @@ def _found(question: Question, looked: Looked) -> Found:
         useless=looked.useless,
         now_us=looked.now_us,
         at=monotonic(),
+        behind=looked.behind,
     )
 
 

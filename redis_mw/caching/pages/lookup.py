@@ -351,7 +351,9 @@ class Lookup:
 
     def _remember(self, mark: int, found: Found) -> None:
         page, local = found.page, self._memory.local
-        if page is None or page.body is None or found.stale or self.asked.private or self.entry.is_keyed():
+        if page is None or page.body is None or found.stale or found.behind:
+            return
+        if self.asked.private or self.entry.is_keyed():
             return
         if local.on:  # else it would not take it, and what it is asked with costs more than the question
             kept = msgspec.structs.replace(found, claim=None, busy_us=None)

@@ -4,13 +4,12 @@ A URL has the names that it varies by, and by variant a page, a lease, and until
 a tag has a version or none. What is in the way (of another type, or nothing of ours) counts as not there.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from redis_mw.caching.leases import Claim
 from redis_mw.caching.model import Tags, dropped_since
-from redis_mw.caching.pages.commands import Looked, Question
-from redis_mw.caching.pages.page import CHUNKED, Packed, Page, head_of
+from redis_mw.caching.pages.commands import Looked, Question, Storing
+from redis_mw.caching.pages.page import CHUNKED, Page, head_of
 from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US
 from redis_mw.caching.values.entry import CHUNKS
 
@@ -33,8 +32,7 @@ class Kept:
 
     @property
     def last(self) -> int:
-        fresh = self.page.freshness
-        return max(fresh.fresh_until_us, fresh.stale_until_us, fresh.error_until_us)
+        return self.page.freshness.last_us
 
     @property
     def meta(self) -> bytes:
@@ -130,6 +128,8 @@ class Model(Tags):
         """Whether a page is fresh, and when it became stale before its time."""
         soft = 0
         what = "fresh" if self.now < page.page.freshness.fresh_until_us else "stale"
+        if self.apart:
+            return what, soft
         for tag, version in page.versions.items():
             current = self.tags.get(tag, b"")
             if current[:12] != version[:12]:
@@ -151,63 +151,36 @@ class Model(Tags):
             us = min(max(3 * page.page.cost_us, SHORTEST_US), LONGEST_US)
         site.leases[ask.variant] = Lease(self.now + us, self.now, owner)
         site.lives(us // 1000)
-        versions = tuple(self.version(tag, seed) for tag in ask.tags)
+        versions = () if self.apart else tuple(self.version(tag, seed) for tag in ask.tags)
         return Looked(*found, Claim((key,), owner, us, versions, ask.variant, self.now), None, useless)
 
-    def store(
-        self,
-        claim: Claim,
-        name: str,
-        known: tuple[str, ...] | None,
-        names: tuple[str, ...],
-        variant: str,
-        most: int,
-        page: Page,
-        packed: Packed,
-        versions: Sequence[bytes],
-        keeps_us: int | None,
-        seed: bytes,
-        chunks: bytes,
-    ) -> str:
-        site = self.sites.get(name, Site())
+    def store(self, claim: Claim, storing: Storing, seed: bytes) -> str:
+        site = self.sites.get(storing.name, Site())
         lease = site.leases.get(claim.variant)
         reply = "dropped"
         if lease is not None and lease.owner == claim.owner:
-            reply = self._stored(
-                site, lease, known, names, variant, most, page, packed, versions, keeps_us, seed, chunks
-            )
+            reply = self._stored(site, lease, storing, seed)
             _ = site.leases.pop(claim.variant, None)
-        if reply != "stored" and chunks:
-            site.forget_chunks(chunks)
-        self._tidy(name)
+        if reply != "stored" and storing.chunks:
+            site.forget_chunks(storing.chunks)
+        self._tidy(storing.name)
         return reply
 
-    def _stored(
-        self,
-        site: Site,
-        lease: Lease,
-        known: tuple[str, ...] | None,
-        names: tuple[str, ...],
-        variant: str,
-        most: int,
-        page: Page,
-        packed: Packed,
-        versions: Sequence[bytes],
-        keeps_us: int | None,
-        seed: bytes,
-        chunks: bytes,
-    ) -> str:
+    def _stored(self, site: Site, lease: Lease, storing: Storing, seed: bytes) -> str:
+        page, names, variant = storing.page, storing.names, storing.variant
+        keeps_us, chunks = storing.keeps_us, storing.chunks
         old = site.pages.get(variant)
-        if site.names != known:
+        if site.names != storing.known:
             return "dropped"
-        if keeps_us is not None and (names != known or old is None or old.at != keeps_us):
+        if keeps_us is not None and (names != storing.known or old is None or old.at != keeps_us):
             return "dropped"
-        for tag, wanted in zip(page.tags, versions, strict=True):
+        kept = dict(zip(page.tags, storing.versions, strict=True))
+        for tag, wanted in () if self.apart else tuple(kept.items()):
             current = self.tags.get(tag)
             late = not wanted and current is not None and dropped_since(current, lease.since)
             if late or (wanted and current != wanted):
                 return "dropped"
-            _ = self.version(tag, seed)
+            kept[tag] = self.version(tag, seed)
         if site.names is not None and site.names != names:
             own = {
                 at: part for at, part in site.chunks.items() if chunks and at[0] == CHUNKS.unpack(chunks)[0].decode()
@@ -223,21 +196,20 @@ class Model(Tags):
             for each, other in tuple(site.pages.items()):
                 if other is None or other.last <= self.now:
                     site.forget(each)
-            if len(site.pages) >= most:
+            if len(site.pages) >= storing.most:
                 return "full"
-        body, bodiless = packed.body or b"", variant in site.bodiless
+        body, bodiless = storing.packed.body or b"", variant in site.bodiless
         if keeps_us is not None and old is not None:
             body = old.body
         else:
             site.forget(variant)
             body, bodiless = chunks or body, False
-        kept = {tag: self.tags[tag] for tag in page.tags}
-        site.pages[variant] = Kept(page, packed.flags | (CHUNKED if chunks else 0), packed.rest, body, kept)
+        site.pages[variant] = Kept(page, storing.flags, storing.packed.rest, body, kept)
         if bodiless:
             site.bodiless.add(variant)
         site.names = names
         _ = site.useless.pop(variant, None)
-        site.lives(max(1, -(-(site.pages[variant].last - page.freshness.received_us) // 1000)))  # type: ignore[union-attr]
+        site.lives(storing.ms)
         return "stored"
 
     def keep_chunk(self, claim: Claim, name: str, id: str, number: int, part: bytes, ms: int) -> bool:

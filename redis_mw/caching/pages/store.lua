@@ -1,11 +1,11 @@
 -- Store a page that was made under a lease, if that is still its owner's and no tag was dropped meanwhile. The lease ends in
 -- any case, and those who wait for it are woken.
--- KEYS[1]  the hash of its URL, see page.lua; KEYS[2..] the versions of its tags
+-- KEYS[1]  the hash of its URL, see page.lua; KEYS[2..] the versions of its tags, left out where they are on other servers
 -- ARGV     1 now, 2 owner, 3 the variant that the lease is on, 4 the names that it was known to vary by ('-' none were
 --          known), 5 those that it varies by, 6 the variant, 7 how many variants there may be, 8 the head, 9 the fields,
 --          10 the body, or '' with 11 when the page was stored whose body stays, 12 how long to keep it in ms, 13 random
 --          bytes, 14.. for each tag its name and the version that it must still have; '' where that was not read: then
---          nothing that hangs on it may have been dropped since the lease was taken
+--          nothing that hangs on it may have been dropped since the lease was taken; without its key the version it had
 -- Reply    1 stored | 0 not: it was dropped, or another one is at it | 2 not: there are too many variants
 --include page
 local key, variant = KEYS[1], ARGV[6]
@@ -32,12 +32,15 @@ if ARGV[11] ~= '' then -- told apart by more, it is another variant, which has n
 end
 
 local ms, tags = tonumber(ARGV[12]), {}
-for i = 2, #KEYS do
-  local name, wanted = ARGV[2 * i + 10], ARGV[2 * i + 11]
-  local current = pcall('GET', KEYS[i])
-  if wanted ~= '' and current ~= wanted then return ended(0) end
-  if wanted == '' and is_version(current) and dropped_since(current, since) then return ended(0) end
-  tags[i - 1] = name .. version_of(KEYS[i], ARGV[13], math.max(ms + 1000, TAG_MS))
+for i = 14, #ARGV, 2 do
+  local at, version = KEYS[(i - 14) / 2 + 2], ARGV[i + 1]
+  if at then
+    local current = pcall('GET', at)
+    if version ~= '' and current ~= version then return ended(0) end
+    if version == '' and is_version(current) and dropped_since(current, since) then return ended(0) end
+    version = version_of(at, ARGV[13], math.max(ms + 1000, TAG_MS))
+  end
+  tags[#tags + 1] = ARGV[i] .. version
 end
 
 if names ~= ARGV[5] then

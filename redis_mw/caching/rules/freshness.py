@@ -44,9 +44,14 @@ class Freshness(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return (self.fresh_until_us - now_us) // SECOND
 
     @property
+    def last_us(self) -> int:
+        """When the response can no longer be used in any case."""
+        return max(self.fresh_until_us, self.stale_until_us, self.error_until_us)
+
+    @property
     def is_useless(self) -> bool:
         """Whether there is no time at which the response could be used."""
-        return max(self.fresh_until_us, self.stale_until_us, self.error_until_us) <= self.received_us
+        return self.last_us <= self.received_us
 
 
 def freshness(

@@ -12,7 +12,8 @@
 Each script has a model in plain Python (``model``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
@@ -36,6 +37,9 @@ INCR = script(HERE, "incr")
 FIRST_US, SHORTEST_US, LONGEST_US = 2_000_000, 1_000_000, 10_000_000
 """How long a lease lasts: where no cost is known; at least, and at most, where it is three times that."""
 
+NONE_READ: Mapping[str, bytes] = MappingProxyType({})
+"""Of no tag the version is known: what is stored has those that they have."""
+
 What: TypeAlias = Literal["nothing", "fresh", "stale", "damaged"]
 Uncounted: TypeAlias = Literal["nothing", "no integer", "too large"]
 UNCOUNTED: tuple[Uncounted, ...] = ("nothing", "no integer", "too large")
@@ -49,6 +53,11 @@ class Looked(msgspec.Struct, frozen=True, gc=False):
     data: bytes = b""
     claim: Claim | None = None
     left_us: int | None = None
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether somebody has the lease, and it was wanted."""
+        return self.claim is not None or self.left_us is not None
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -66,8 +75,8 @@ class Stored(msgspec.Struct, frozen=True, gc=False):
 class Commands:
     """Builds the commands for one prefix. ``now_us`` overrides the server's clock, for tests."""
 
-    def __init__(self, prefix: str, patience_us: int) -> None:
-        self.tags = TagCommands(prefix, patience_us)
+    def __init__(self, prefix: str, patience_us: int, *, apart: bool = False) -> None:
+        self.tags = TagCommands(prefix, patience_us, apart=apart)
         self.leases = LeaseCommands(patience_us)
         self._prefix = prefix
         self._patience_us = patience_us
@@ -101,34 +110,52 @@ class Commands:
             return Looked(WHATS[what], data, claim, us if state == 0 else None)
 
         words = (
-            *(self.now_us, self.tags.prefix, owner, "" if haste is None else f"{haste:.6f}"),
+            *(self.now_us, self.tags.within, owner, "" if haste is None else f"{haste:.6f}"),
             *("" if but_stored_us is None else but_stored_us, FIRST_US, SHORTEST_US, LONGEST_US, seed),
         )
-        keys = (self.key(name, copy), lease, *map(self.tags.key, tags if owner else ()))
+        keys = (self.key(name, copy), lease, *self.tags.keys(tags if owner else ()))
         wakes = (self.channel(name),) if listen else ()
         # The entry comes with the reply, so it may be large.
         return Command(words, looked, keys, LOOK, "cache", self._patience_us, bulk=True, wakes=wakes)
 
+    def read(self, name: str, copy: int = 0) -> tuple[Command[bytes | None], Command[int]]:
+        """The entry as it stands there, and the time; a replica may answer."""
+        at = self.key(name, copy)
+        read = Command(("GET", at), _bytes, (at,), None, "cache", self._patience_us, bulk=True, replica=True)
+        return read, clock(at, self._patience_us)
+
     def store(
-        self, name: str, stored: Stored, copy: int = 0, *, claim: Claim | None = None, seed: bytes = b""
+        self,
+        name: str,
+        stored: Stored,
+        copy: int = 0,
+        *,
+        claim: Claim | None = None,
+        versions: Mapping[str, bytes] = NONE_READ,
+        seed: bytes = b"",
     ) -> Command[bool]:
-        """Under a claim only if it is still good; without, in any case."""
-        owner, versions = (claim.owner, claim.versions) if claim is not None else ("", (b"",) * len(stored.tags))
-        words = self._storing(owner, stored, versions, seed)
-        return self._command(STORE, name, copy, words, bool, map(self.tags.key, stored.tags))
+        """Under a claim only if it is still good; without, in any case, with those of ``versions`` that were read."""
+        owner = claim.owner if claim is not None else ""
+        had = dict(zip(stored.tags, claim.versions, strict=True)) if claim is not None else versions
+        words = self._storing(owner, stored, had, seed)
+        return self._command(STORE, name, copy, words, bool, self.tags.keys(stored.tags))
 
-    def add(self, name: str, stored: Stored, *, seed: bytes = b"") -> Command[bool]:
+    def add(
+        self, name: str, stored: Stored, *, versions: Mapping[str, bytes] = NONE_READ, seed: bytes = b""
+    ) -> Command[bool]:
         """Store where nothing fresh is."""
-        words = self._storing(self.tags.prefix, stored, (b"",) * len(stored.tags), seed)
-        return self._command(ADD, name, 0, words, bool, map(self.tags.key, stored.tags))
+        words = self._storing(self.tags.within, stored, versions, seed)
+        return self._command(ADD, name, 0, words, bool, self.tags.keys(stored.tags))
 
-    def touch(self, name: str, ttl_us: int | None) -> Command[bool]:
+    def touch(self, name: str, ttl_us: int | None, versions: Mapping[str, bytes] = NONE_READ) -> Command[bool]:
         """Whether there is something fresh, which lasts for so long from now on; 0 forgets it, None leaves it."""
-        return self._command(TOUCH, name, 0, (self.now_us, self.tags.prefix, "" if ttl_us is None else ttl_us), bool)
+        words = (self.now_us, self.tags.within, "" if ttl_us is None else ttl_us, *_pairs(versions))
+        return self._command(TOUCH, name, 0, words, bool)
 
-    def incr(self, name: str, delta: int) -> Command[int | Uncounted]:
+    def incr(self, name: str, delta: int, versions: Mapping[str, bytes] = NONE_READ) -> Command[int | Uncounted]:
         """Add to an integer."""
-        keys, words = (self.key(name), self.key(name, part="n")), (self.now_us, self.tags.prefix, str(delta), INTEGER)
+        keys = (self.key(name), self.key(name, part="n"))
+        words = (self.now_us, self.tags.within, str(delta), INTEGER, *_pairs(versions))
         return Command(words, _counted, keys, INCR, "cache", self._patience_us)
 
     def drop(self, name: str, copy: int = 0) -> Command[tuple[bool, int]]:
@@ -157,12 +184,12 @@ class Commands:
         parse = cast(Any, list)
         return Command(("MGET", *keys), parse, keys, role="cache", patience_us=self._patience_us, bulk=True)
 
-    def _storing(self, second: str, stored: Stored, versions: Sequence[bytes], seed: bytes) -> tuple[Any, ...]:
+    def _storing(self, second: str, stored: Stored, versions: Mapping[str, bytes], seed: bytes) -> tuple[Any, ...]:
         lifetime = stored.lifetime
         return (
             *(self.now_us, second, stored.flags, stored.copies),
             *(lifetime.ttl_us, lifetime.stale_us, min(stored.cost_us, 2**32 - 1), stored.length, seed, stored.body),
-            *(word for tag in zip(stored.tags, versions, strict=True) for word in tag),
+            *(word for tag in stored.tags for word in (tag, versions.get(tag, b""))),
         )
 
     def _plain(self, word: str, at: str, *words: Any) -> Command[bool]:
@@ -173,6 +200,23 @@ class Commands:
     ) -> Command[Any]:
         keys = (self.key(name, copy), self.key(name, copy, "l"), *more)
         return Command(words, parse, keys, script, "cache", self._patience_us)
+
+
+def clock(key: str, patience_us: int) -> Command[int]:
+    """The time in us, as one of those tells it who have the key."""
+    return Command(("TIME",), _us, (key,), None, "cache", patience_us, replica=True)
+
+
+def _pairs(versions: Mapping[str, bytes]) -> tuple[str | bytes, ...]:
+    return tuple(word for pair in versions.items() for word in pair)
+
+
+def _us(reply: list[bytes]) -> int:
+    return int(reply[0]) * 1_000_000 + int(reply[1])
+
+
+def _bytes(reply: Any) -> bytes | None:
+    return reply if isinstance(reply, bytes) else None
 
 
 def _dropped(reply: list[int]) -> tuple[bool, int]:

@@ -1,9 +1,10 @@
 -- Add to an integer, which lasts as long as it would have.
 -- KEYS[1]  the entry, see entry.lua; KEYS[2] is used in between and left empty: Lua's own numbers have 53 bits
--- ARGV     1 now, 2 what stands before a tag's name in its key, 3 how much, 4 the format of integers: their digits
+-- ARGV     1 now, 2 what stands before a tag's name in its key, 3 how much, 4 the format of integers: their digits,
+--          5.. for each tag on another server its name and version
 -- Reply    the new integer as text | 0 there is no fresh entry | 1 it is no integer | 2 it would have over 64 bits
 --include found
-local what, data, entry = found(KEYS[1], '')
+local what, data, entry = found(KEYS[1], '', apart and told_from(5))
 if what ~= 1 then return 0 end
 if entry.flags ~= tonumber(ARGV[4]) then return 1 end
 call('SET', KEYS[2], sub(data, entry.body + 1), 'PX', 1000)

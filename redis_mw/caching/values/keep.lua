@@ -2,10 +2,13 @@
 local ttl, stale = tonumber(ARGV[5]), tonumber(ARGV[6])
 local ms = math.ceil((ttl + stale) / 1000)
 local tags, good = {}, true
-for i = 3, #KEYS do
-  local name, wanted = ARGV[2 * i + 5], ARGV[2 * i + 6]
-  if wanted ~= '' and call('GET', KEYS[i]) ~= wanted then good = false break end
-  tags[#tags + 1] = name .. version_of(KEYS[i], ARGV[9], math.max(ms + 1000, TAG_MS))
+for i = 11, #ARGV, 2 do
+  local key, version = KEYS[(i - 11) / 2 + 3], ARGV[i + 1]
+  if key then
+    if version ~= '' and call('GET', key) ~= version then good = false break end
+    version = version_of(key, ARGV[9], math.max(ms + 1000, TAG_MS))
+  end
+  tags[#tags + 1] = ARGV[i] .. version
 end
 if good then
   forget_chunks(KEYS[1])

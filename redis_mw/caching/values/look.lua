@@ -1,12 +1,12 @@
 -- Find an entry that can be used; where there is none, or it is to be made anew, take the lease if nobody has it.
 -- KEYS[1]  the entry, see entry.lua; KEYS[2] its lease, a string: whose it is
--- KEYS[3..] the versions of the tags that what is made will have
+-- KEYS[3..] the versions of the tags that what is made will have, left out where they are on other servers
 -- ARGV     1 now, 2 what stands before a tag's name in its key, 3 owner ('' does not take the lease), 4 how many times its
 --          cost before its end an entry is made anew ('' never), 5 when an entry was stored that is not to be used,
 --          or '', 6 lease in us where no cost is known, 7 and 8 the shortest and the longest, 9 random bytes
 -- Reply    {what: 0 nothing | 1 fresh | 2 stale | 3 nothing that can be read, lease: 1 it is yours | 0 another's
 --          | -1 not wanted, us it lasts, the entry or '', the versions of the tags if it is yours}
--- The tags of an entry stand in it: where keys are spread over servers they cannot all be read here.
+-- The tags of an entry stand in it; where they are on other servers who asked must look at them.
 --include found
 local owner = ARGV[3]
 local what, data, entry = found(KEYS[1], ARGV[5])

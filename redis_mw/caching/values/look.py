@@ -11,6 +11,8 @@ import msgspec
 from redis_mw.caching.leases import Claim, given_back
 from redis_mw.caching.lifetimes import haste
 from redis_mw.caching.room import Room
+from redis_mw.caching.values import apart
+from redis_mw.caching.values.apart import Look
 from redis_mw.caching.values.ask import Ask
 from redis_mw.caching.values.commands import Looked
 from redis_mw.caching.values.entry import HEAD, Entry, Packed, opened
@@ -106,18 +108,8 @@ def _look(room: Room, ask: Ask, copy: int, owner: str, listen: bool = False) -> 
     unlike: int | None = None
     hurry = haste(room.luck()) if ask.early and owner else None
     for _ in range(TRIES):
-        command = room.commands.look(
-            ask.name,
-            copy,
-            owner=owner,
-            tags=ask.tags,
-            haste=hurry,
-            but_stored_us=unlike,
-            seed=room.seed() if owner and ask.tags else b"",
-            listen=listen,
-        )
         looked: Looked | Failure
-        (looked,) = yield from room.memory.pending.asked(command)
+        looked = yield from _looked(room, ask, Look(copy, owner, hurry, unlike, listen))
         if isinstance(looked, Failure):
             return Found()
         if looked.what == "damaged" and unlike is None:
@@ -137,6 +129,23 @@ def _look(room: Room, ask: Ask, copy: int, owner: str, listen: bool = False) -> 
             stale = looked.what == "stale"
             return Found(packed, value, stale, looked.claim, looked.left_us, entry.cost_us)
     return Found()
+
+
+def _looked(room: Room, ask: Ask, look: Look) -> Flow[Looked | Failure]:
+    if room.apart:
+        return (yield from apart.looked(room, ask, look))
+    command = room.commands.look(
+        ask.name,
+        look.copy,
+        owner=look.owner,
+        tags=ask.tags,
+        haste=look.haste,
+        but_stored_us=look.unlike,
+        seed=room.seed() if look.owner and ask.tags else b"",
+        listen=look.listen,
+    )
+    found: tuple[Looked | Failure] = yield from room.memory.pending.asked(command)
+    return found[0]
 
 
 def _gathered(room: Room, ask: Ask, copy: int, entry: Entry) -> Flow[bytes | None]:

@@ -5,6 +5,7 @@ when they are told to, and what the server evicts is taken away by hand.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from msgspec.structs import replace
 from redis_mw.caching.leases import Claim
 from redis_mw.caching.lifetimes import Lifetime
 from redis_mw.caching.model import Tags
-from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US, Looked, Stored, Uncounted
+from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, NONE_READ, SHORTEST_US, Looked, Stored, Uncounted
 from redis_mw.caching.values.entry import HEAD, INTEGER, LAYOUT
 
 DIGITS = re.compile(rb"0|-?[1-9][0-9]{0,18}")
@@ -78,7 +79,7 @@ class Model(Tags):
         lease_us = FIRST_US
         if entry is not None and name not in self.damaged and entry.stored.cost_us:
             lease_us = min(max(3 * entry.stored.cost_us, SHORTEST_US), LONGEST_US)
-        versions = tuple(self.version(tag, seed) for tag in tags)
+        versions = () if self.apart else tuple(self.version(tag, seed) for tag in tags)
         return Looked(looked.what, looked.data, Claim((key,), owner, lease_us, versions))
 
     def _found(self, name: str, unlike: int | None) -> Looked:
@@ -87,7 +88,7 @@ class Model(Tags):
             return Looked("nothing")
         if name in self.damaged or entry.at == unlike:
             return Looked("damaged")
-        current = {tag: self.tags.get(tag, b"") for tag in entry.versions}
+        current = entry.versions if self.apart else {tag: self.tags.get(tag, b"") for tag in entry.versions}
         gone = any(current[tag][:12] != version[:12] for tag, version in entry.versions.items())
         if gone or self.now >= entry.stale:
             return Looked("nothing")
@@ -95,25 +96,35 @@ class Model(Tags):
             return Looked("stale", entry.data())
         return Looked("fresh", entry.data())
 
-    def store(self, name: str, stored: Stored, claim: Claim | None, seed: bytes) -> bool:
+    def store(
+        self, name: str, stored: Stored, claim: Claim | None, seed: bytes, versions: Mapping[str, bytes] = NONE_READ
+    ) -> bool:
         if claim is not None:
             if self.leases.get(name) != claim.owner:
                 return False
             now = tuple(self.tags.get(tag) for tag in stored.tags)
-            if now != claim.versions:
+            if now != claim.versions and not self.apart:
                 self._end(name)
                 return False
-        versions = {tag: self.version(tag, seed) for tag in stored.tags}
-        self.entries[name] = Kept(stored, self.now, versions, stored.lifetime.ttl_us + stored.lifetime.stale_us)
+            versions = dict(zip(stored.tags, claim.versions, strict=True))
+        if not self.apart:
+            versions = {tag: self.version(tag, seed) for tag in stored.tags}
+        self.entries[name] = Kept(stored, self.now, dict(versions), stored.lifetime.ttl_us + stored.lifetime.stale_us)
         self.damaged.discard(name)
         self._end(name)
         return True
 
-    def add(self, name: str, stored: Stored, seed: bytes) -> bool:
-        return self._found(name, None).what != "fresh" and self.store(name, stored, None, seed)
+    def add(self, name: str, stored: Stored, seed: bytes, versions: Mapping[str, bytes] = NONE_READ) -> bool:
+        return not self._is_fresh(name, versions) and self.store(name, stored, None, seed, versions)
 
-    def touch(self, name: str, ttl_us: int | None) -> bool:
-        fresh = self._found(name, None).what == "fresh"
+    def _is_fresh(self, name: str, told: Mapping[str, bytes]) -> bool:
+        """Whether there is something fresh, with what was ``told`` of tags on other servers."""
+        if self._found(name, None).what != "fresh":
+            return False
+        return not self.apart or all(told.get(tag) == had for tag, had in self.entries[name].versions.items())
+
+    def touch(self, name: str, ttl_us: int | None, told: Mapping[str, bytes] = NONE_READ) -> bool:
+        fresh = self._is_fresh(name, told)
         if ttl_us == 0:
             _ = self.drop(name)
         elif fresh and ttl_us is not None:
@@ -122,8 +133,8 @@ class Model(Tags):
             entry.lasts_us = ttl_us
         return fresh
 
-    def incr(self, name: str, delta: int) -> int | Uncounted:
-        if self._found(name, None).what != "fresh":
+    def incr(self, name: str, delta: int, told: Mapping[str, bytes] = NONE_READ) -> int | Uncounted:
+        if not self._is_fresh(name, told):
             return "nothing"
         entry = self.entries[name]
         if entry.stored.flags != INTEGER:

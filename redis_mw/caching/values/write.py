@@ -9,11 +9,14 @@ from typing import Any
 
 import msgspec
 
+from redis_mw.caching.apart import NEVER, holding
+from redis_mw.caching.apart import dropped as dropped_since
 from redis_mw.caching.leases import Claim
 from redis_mw.caching.lifetimes import Lifetime
 from redis_mw.caching.room import Room
+from redis_mw.caching.values import apart
 from redis_mw.caching.values.ask import Ask
-from redis_mw.caching.values.commands import Stored
+from redis_mw.caching.values.commands import NONE_READ, Stored
 from redis_mw.caching.values.entry import CHUNK, CHUNKED, CHUNKS, LARGEST, Packed, squeezed
 from redis_mw.caching.values.look import give_up
 from redis_mw.errors import ValueTooLarge
@@ -94,6 +97,7 @@ def drop(room: Room, names: Sequence[str], copies: int = 1) -> Flow[bool]:
     """
     if not names:
         return True
+    room.changes(names)
     commands = [_drops(room, name, copies) for name in names]
     replies = yield from room.memory.pending.asked(*[command for each in commands for command in each])
     more: list[Command[Any]] = []
@@ -143,17 +147,30 @@ def made(room: Room, ask: Ask, packed: Packed, cost_us: int) -> Piece | None:
 def _stored(room: Room, pieces: Sequence[Piece], claim: Claim | None) -> Flow[list[bool | None]]:
     """For each whether it is stored; None where nobody knows. Chunks go first, in a trip of their own."""
     yield from store_chunks(room, pieces)
+    room.changes(each.name for each in pieces)
+    # In a cluster the tags live elsewhere: without a claim their versions are read first, else compared beside.
+    lasts = apart.lasts([each.stored for each in pieces]) if room.apart else {}
+    read = (yield from apart.versions(room, lasts)) if lasts and claim is None else NONE_READ
+    had = dict(zip(lasts, claim.versions, strict=True)) if lasts and claim is not None else {}
     commands = [
-        room.commands.store(each.name, each.stored, copy, claim=claim, seed=room.seed())
+        room.commands.store(each.name, each.stored, copy, claim=claim, versions=read, seed=room.seed())
         for each in pieces
         for copy in range(each.stored.copies)
     ]
-    replies = list((yield from room.memory.pending.asked(*commands)))
+    replies = list((yield from room.memory.pending.asked(*commands, *holding(room, lasts if had else {}))))
+    dropped = dropped_since(had.values(), replies[len(commands) :])
     outcomes: list[bool | None] = []
-    useless: list[Command[bool]] = []
+    useless: list[Command[Any]] = []
     for each in pieces:
         said, replies = replies[: each.stored.copies], replies[each.stored.copies :]
-        outcomes.append(None if any(isinstance(reply, Failure) for reply in said) else all(said))
+        away = any(isinstance(reply, Failure) for reply in said) or any(
+            read.get(tag) is NEVER for tag in each.stored.tags
+        )
+        outcomes.append(None if away else all(said) and not dropped)
+        if lasts:
+            room.memory.hangs.note(each.name, each.stored.tags)
+        if dropped:  # it can be used as stale only, where the drop was a soft one, and not at all after others
+            useless += _drops(room, each.name, each.stored.copies)
         if each.id and outcomes[-1] is False:
             number = -(-len(each.chunks) // CHUNK)
             useless += [

@@ -22,7 +22,7 @@ from redis_mw.engine.tracking import Watcher
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events, log
 from redis_mw.flows import Flow, Role
-from redis_mw.settings import Settings, seconds
+from redis_mw.settings import Settings
 
 T = TypeVar("T")
 
@@ -110,13 +110,15 @@ class AsyncDriver:
         self._at_home().post.watch(role, prefixes, watcher)
 
     async def ping(self) -> None:
-        """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable."""
+        """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable.
+
+        Of a cluster all primaries are asked.
+        """
         home = self._at_home()
         refusal = home.post.refusal()
         if refusal is not None:
             raise refusal
-        for station in home.post.stations():
-            await station.ping(seconds(self._settings.warm_up))
+        await home.post.ping()
 
     async def aclose(self, within: float = CLOSE_WITHIN) -> None:
         """Wait so many seconds for detached flows, then end what is left and close all connections. Idempotent.

@@ -59,7 +59,8 @@ class Lane:
     """Sends exchanges over its wire, opening one where there is none; what waits for that waits at most its patience.
 
     ``new_wire`` makes the wire with the callbacks of its owner. ``on_overdue`` hears of exchanges that waited in vain
-    for a connection, ``on_refused(began)`` of attempts that failed.
+    for a connection, ``on_refused(began)`` of attempts that failed. ``counted_as`` names the server to those who count
+    trips.
     """
 
     def __init__(
@@ -72,8 +73,10 @@ class Lane:
         within: float,
         on_overdue: Callable[[list[Exchange]], None],
         on_refused: Callable[[float], None],
+        counted_as: str,
     ) -> None:
         self.endpoint = endpoint
+        self.counted_as = counted_as
         self._loop = loop
         self._new_wire = new_wire
         self._within = first_within
@@ -117,6 +120,11 @@ class Lane:
         for wire in (self.wire, *self._retired):
             if wire is not None:
                 wire.fail_pending(error, quick_only=quick_only)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits here, for replies or for a connection."""
+        return not self._waiting and not any(wire.busy for wire in (self.wire, *self._retired) if wire is not None)
 
     async def close(self) -> None:
         """Close every connection of this lane; what is pending fails."""

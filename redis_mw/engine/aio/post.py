@@ -1,119 +1,46 @@
-"""Where the commands of a batch go, and how their replies come back together; async driver only.
-
-A batch is split by server, and by lane where a reply may be large; the parts travel at the same time and each fails
-alone. What the server does not know as a script is sent again as its text, once: it did not run.
-"""
+"""Where the commands of a batch go, by the server that each belongs to; async driver only."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
-from redis_mw.engine import trips
+from redis_mw.engine.aio.choir import Choir
+from redis_mw.engine.aio.fleet import Fleet
+from redis_mw.engine.aio.hearing import Hearing
 from redis_mw.engine.aio.lane import Lane
 from redis_mw.engine.aio.station import Station
 from redis_mw.engine.aio.tracker import Tracker
 from redis_mw.engine.aio.wakes import WakeUps
-from redis_mw.engine.aio.wire import Exchange
-from redis_mw.engine.batches import CLOSED, DEAF, QUICK, REFUSED, ROLES, TOO_LATE, Part, split, unknown
+from redis_mw.engine.batches import CLOSED, QUICK, REFUSED, ROLES
+from redis_mw.engine.cluster import Redirection, slot_of
 from redis_mw.engine.endpoint import Endpoint
-from redis_mw.engine.resp import packed
 from redis_mw.engine.tracking import Tracking, Watcher
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
-from redis_mw.flows import Argument, Command, Role
-from redis_mw.settings import Settings
-
-
-class Delivery:
-    """One batch on its way from now on; it always ends, with a reply or a failure for every command.
-
-    ``ends`` is when its replies are of no use any more; ``deaf`` are the places of commands that are not sent because
-    nobody could hear what they are answered later.
-    """
-
-    __slots__ = ("_commands", "_detached", "_ends", "_exchanges", "_post", "_replies", "_told_scripts")
-
-    def __init__(
-        self,
-        post: "Post",
-        commands: Sequence[Command[Any]],
-        ends: float | None,
-        detached: bool,
-        deaf: Collection[int] = (),
-    ) -> None:
-        self._post = post
-        self._commands = commands
-        self._ends = ends
-        self._detached = detached
-        self._replies: list[Any] = [None] * len(commands)
-        self._exchanges: list[tuple[list[int], Lane, Exchange]] = []
-        self._told_scripts = False
-        places: Iterable[int] = range(len(commands))
-        if deaf:
-            for place in deaf:
-                self._replies[place] = RedisUnavailable(DEAF)
-            places = [place for place in places if place not in deaf]
-        self._send(places, as_text=False)
-
-    async def settled(self) -> list[Any]:
-        """All replies. May be cancelled and asked again: the batch goes on."""
-        while True:
-            for places, _, exchange in self._exchanges:
-                for place, reply in zip(places, await exchange.settled(), strict=True):
-                    self._replies[place] = reply
-            if self._told_scripts or not (again := unknown(self._commands, self._replies)):
-                return self._replies
-            self._told_scripts = True
-            self._exchanges = []
-            self._send(again, as_text=True)
-
-    def drop_unsent(self) -> None:
-        """Nobody waits any more: what still waits for a connection is not sent."""
-        for _, lane, exchange in self._exchanges:
-            lane.drop(exchange)
-
-    def _send(self, places: Iterable[int], *, as_text: bool) -> None:
-        left = None if self._ends is None else self._ends - monotonic()
-        if left is not None and left <= 0:
-            for place in places:
-                self._replies[place] = RedisUnavailable(TOO_LATE)
-            return
-        parts = split(self._commands, places, self._replies, self._post.way, as_text=as_text)
-        if trips.observers:
-            _record(parts, self._detached)
-        for lane, part in parts.items():
-            patience = part.patience_us / 1_000_000
-            if left is not None and left < patience:
-                patience = left
-            exchange = Exchange(self._post.loop, packed(part.words), len(part.words), patience, part.quick)
-            self._exchanges.append((part.places, lane, exchange))
-            lane.send(exchange)
-
-
-def _record(parts: dict[Lane, Part], detached: bool) -> None:
-    """One trip per server: what goes out over two lanes at once takes the time of one."""
-    words: dict[str, list[tuple[Argument, ...]]] = {}
-    for lane, part in parts.items():
-        words.setdefault(lane.endpoint.name, []).extend(part.words)
-    for name, sent in words.items():
-        trips.record(name, tuple(sent), detached)
+from redis_mw.flows import Command, Role
+from redis_mw.settings import Settings, seconds
 
 
 class Post:
-    """The servers of one driver on one event loop, each met when first needed."""
+    """The servers of one driver on one event loop, each met when first needed.
+
+    A role that is ``spread`` lives on a cluster; only the cache may.
+    """
 
     def __init__(self, settings: Settings, events: Events, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.refuse_all = False
         self.closed = False
+        self.spread: frozenset[Role] = frozenset({"cache"}) if settings.spreads_cache else frozenset()
         self._settings = settings
         self._events = events
         self._by_role: dict[Role, Station] = {}
         self._by_url: dict[str, Station] = {}
+        self._met: Fleet | None = None
         self._wake_ups: dict[Station, WakeUps] = {}
         self._heard: set[tuple[Role, str]] = set()
-        self._trackers: dict[tuple[Role, tuple[str, ...], int], Tracker] = {}
+        self._trackers: dict[tuple[Role, tuple[str, ...], int], Tracker | Choir] = {}
 
     def station(self, role: Role) -> Station:
         """The server that a role lives on; roles with equal urls share one. An embedded one is started by this."""
@@ -125,27 +52,61 @@ class Post:
             found = self._by_role[role] = self._by_url[url]
         return found
 
-    def stations(self) -> set[Station]:
-        """All servers of the settings."""
-        return {self.station(role) for role in ROLES}
+    def fleet(self) -> Fleet:
+        """The servers of the roles that are spread."""
+        if self._met is None:
+            url = self._settings.url_of("cache")
+            self._met = Fleet(
+                url, self._settings, self._events, self.loop, refuses=lambda: self.refuse_all, lets_go=self._forget
+            )
+        return self._met
 
-    def wake_ups(self, role: Role) -> WakeUps:
-        """The wake-ups of the server that a role lives on."""
-        station = self.station(role)
+    async def charted(self, commands: Sequence[Command[Any]], ends: float | None) -> None:
+        """Find out who has the keys of those that are spread, if it is not known: no longer than they would wait."""
+        patience_us = max((each.patience_us for each in commands if each.role in self.spread), default=0)
+        if patience_us and self.refusal() is None:
+            within = patience_us / 1_000_000
+            _ = await self.fleet().charted(within if ends is None else max(0.0, min(within, ends - monotonic())))
+
+    async def ping(self) -> None:
+        """Raise RedisUnavailable unless every server of the settings answers on a connection of its own."""
+        within = seconds(self._settings.warm_up)
+        for station in {self.station(role) for role in ROLES if role not in self.spread}:
+            await station.ping(within)
+        if self.spread:
+            await self.fleet().ping(within)
+
+    def wake_ups(self, command: Command[Any]) -> WakeUps | None:
+        """The wake-ups of the server that a command goes to; None: it is not known. A replica is not listened to."""
+        if command.role not in self.spread:
+            return self.wake_ups_of(self.station(command.role))
+        station = self.fleet().primary(slot_of(command))
+        return None if isinstance(station, RedisUnavailable) else self.wake_ups_of(station)
+
+    def wake_ups_of(self, station: Station) -> WakeUps:
+        """The wake-ups of one server."""
         if station not in self._wake_ups:
             self._wake_ups[station] = WakeUps(station, self.loop)
         return self._wake_ups[station]
 
     def hear(self, role: Role, channel: str, heard: Callable[[], None]) -> None:
         """Call ``heard`` for wake-ups of this channel until the end, if nobody is called for it yet."""
-        if not self.closed and (role, channel) not in self._heard:
-            self.wake_ups(role).hear(channel, heard)
-            self._heard.add((role, channel))
+        if self.closed or (role, channel) in self._heard:
+            return
+        if role in self.spread:
+            _ = Hearing(self.fleet(), self.wake_ups_of, channel, heard)
+        else:
+            _ = self.wake_ups_of(self.station(role)).hear(channel, heard)
+        self._heard.add((role, channel))
 
     def watch(self, role: Role, prefixes: tuple[str, ...], watcher: Watcher) -> None:
         """Tell the watcher what is changed under these prefixes until the end, if it is not told yet."""
         key = (role, prefixes, id(watcher))  # its id: it is kept alive, so no other has that
-        if not self.closed and key not in self._trackers:
+        if self.closed or key in self._trackers:
+            return
+        if role in self.spread:
+            self._trackers[key] = Choir(self.fleet(), prefixes, watcher, lambda: self.refuse_all, self.loop)
+        else:
             tracking = Tracking(prefixes, watcher, lambda: self.refuse_all)
             self._trackers[key] = Tracker(self.station(role), tracking, self.loop)
 
@@ -158,16 +119,26 @@ class Post:
     def deafen(self) -> None:
         """Nothing is heard of what is changed: end who watches."""
         for tracker in tuple(self._trackers.values()):
-            tracker.tracking.end()
+            tracker.end()
 
-    def way(self, role: Role, bulk: bool) -> Lane | RedisUnavailable:
-        """The lane for a command of this role, or what it is answered at once."""
+    def way(self, command: Command[Any]) -> Lane | RedisUnavailable:
+        """The lane for a command, or what it is answered at once."""
         if self.closed or self.refuse_all:
             return RedisUnavailable(CLOSED if self.closed else REFUSED)
-        station = self._by_role.get(role) or self.station(role)
+        role = command.role
+        station = self._by_role.get(role)
+        if station is None:
+            if role in self.spread:
+                return self._way_in_fleet(command)
+            station = self.station(role)
         if station.open_classes and (refusal := station.refusal(role in QUICK)) is not None:
             return refusal
-        return station.large if bulk else station.small
+        return station.large if command.bulk else station.small
+
+    def elsewhere(self, role: Role, told: Redirection, bulk: bool) -> Lane | RedisUnavailable:
+        """The lane to where a server says that a command belongs."""
+        refusal = self.refusal()
+        return _lane(self.fleet().redirected(told), role, bulk) if refusal is None else refusal
 
     def refusal(self) -> RedisUnavailable | None:
         """What everything is answered now, if nothing is to be sent at all."""
@@ -178,9 +149,37 @@ class Post:
     async def close(self) -> None:
         """Close every connection."""
         self.closed = True
+        if self._met is not None:  # first: what it hears of new servers would have more of this made
+            await self._met.close()
         for wake_ups in self._wake_ups.values():
             wake_ups.close()
         for tracker in tuple(self._trackers.values()):
             await tracker.close()
         for station in tuple(self._by_url.values()):
             await station.close()
+
+    def _way_in_fleet(self, command: Command[Any]) -> Lane | RedisUnavailable:
+        station = self.fleet().way(command)
+        if isinstance(station, RedisUnavailable):
+            return station
+        lane = _lane(station, command.role, command.bulk)
+        if isinstance(lane, RedisUnavailable):
+            self.fleet().look()  # another may have taken its place
+        return lane
+
+    def _forget(self, station: Station) -> bool:
+        """Whether nobody listens at a server, which is closed then."""
+        wake_ups = self._wake_ups.get(station)
+        if wake_ups is not None:
+            if wake_ups.heeded:
+                return False
+            wake_ups.close()
+            del self._wake_ups[station]
+        return True
+
+
+def _lane(station: Station, role: Role, bulk: bool) -> Lane | RedisUnavailable:
+    refusal = station.refusal(role in QUICK)
+    if refusal is not None:
+        return refusal
+    return station.large if bulk else station.small

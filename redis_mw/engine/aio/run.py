@@ -5,7 +5,8 @@ from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any, Generic, TypeVar, assert_never, cast
 
-from redis_mw.engine.aio.post import Delivery, Post
+from redis_mw.engine.aio.delivery import Delivery
+from redis_mw.engine.aio.post import Post
 from redis_mw.engine.aio.wakes import Ear
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import log
@@ -50,6 +51,8 @@ class Run(Generic[T]):
         self._delivery = None
         match effect:
             case Batch():
+                if self._post.spread:
+                    await self._post.charted(effect.commands, self._ends)
                 deaf: list[int] = []
                 for place, command in enumerate(effect.commands):
                     if command.wakes and not await self._listens(command):
@@ -63,10 +66,10 @@ class Run(Generic[T]):
 
     async def _listens(self, command: Command[Any]) -> bool:
         """Subscribe before the command is sent, or a wake-up in between would be lost; False: it cannot be done now."""
-        if isinstance(self._post.way(command.role, command.bulk), RedisUnavailable):
+        wake_ups = None if isinstance(self._post.way(command), RedisUnavailable) else self._post.wake_ups(command)
+        if wake_ups is None:
             return True  # it will be answered that
-        within = self._left(command.patience_us / 1_000_000)
-        return await self._hearing().join(self._post.wake_ups(command.role), command.wakes, within)
+        return await self._hearing().join(wake_ups, command.wakes, self._left(command.patience_us / 1_000_000))
 
     async def _wait(self, wait: Wait) -> Woken | None:
         ear = self._hearing()
@@ -74,7 +77,8 @@ class Run(Generic[T]):
         until = began + self._left(wait.seconds)
         if not ear.knows(wait.channels) and self._post.refusal() is None:
             # No command has announced them: they are taken for the default server's.
-            _ = await ear.join(self._post.wake_ups("default"), wait.channels, until - monotonic())
+            wake_ups = self._post.wake_ups_of(self._post.station("default"))
+            _ = await ear.join(wake_ups, wait.channels, until - monotonic())
         woken = await ear.wait(wait.channels, until - monotonic())
         return None if woken is None else Woken(woken[0], monotonic() - began, woken[1])
 
@@ -107,6 +111,8 @@ class Run(Generic[T]):
     async def _undoing(self, effect: Effect) -> Any:
         match effect:
             case Batch():
+                if self._post.spread:
+                    await self._post.charted(effect.commands, None)
                 return await Delivery(self._post, effect.commands, None, True).settled()
             case Wait():  # undoing waits for nobody
                 return None

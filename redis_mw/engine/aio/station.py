@@ -27,11 +27,23 @@ class Station:
     """Takes exchanges for one server and refuses them at once while it is known to be away.
 
     Connections: one for small replies, one for large ones, one for wake-ups, one short-lived for the probe; each made
-    when first needed.
+    when first needed. One of many servers that are as one to those who count trips has their common name,
+    ``counted_as``. ``on_failed`` hears of every failure that the breaker counts.
     """
 
-    def __init__(self, endpoint: Endpoint, settings: Settings, events: Events, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: Settings,
+        events: Events,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        counted_as: str = "",
+        on_failed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.endpoint = endpoint
+        self._counted_as = counted_as or endpoint.name
+        self._on_failed = on_failed
         self._settings = settings
         self._events = events
         self._loop = loop
@@ -71,7 +83,13 @@ class Station:
             within=seconds(self._settings.connect_within),
             on_overdue=self._overdue,
             on_refused=refused,
+            counted_as=self._counted_as,
         )
+
+    @property
+    def idle(self) -> bool:
+        """Nothing is under way here that anybody waits for."""
+        return all(lane.idle for lane in (self.small, self.large, *self._others))
 
     def wake_lane(
         self, on_push: Callable[[list[Any]], None], on_end: Callable[[], None], on_refused: Callable[[], None]
@@ -133,6 +151,7 @@ class Station:
             self._probe()
         else:
             self._plan_probe()
+        self._on_failed()
 
     def _changed(self, kind: Class, is_open: bool) -> None:
         if not is_open:

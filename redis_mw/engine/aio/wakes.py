@@ -108,24 +108,31 @@ class WakeUps:
             _ = await asyncio.wait(confirmations, timeout=within)
         return all(confirmed.done() for confirmed in confirmations)
 
-    def hear(self, channel: str, heard: Callable[[], None]) -> None:
-        """Call ``heard`` for each wake-up until the end, and whenever one may have been missed; does not wait.
+    def hear(self, channel: str, heard: Callable[[], None]) -> Hearer:
+        """Call ``heard`` for each wake-up until it leaves, and whenever one may have been missed; does not wait.
 
         Before the server has confirmed, all may have been missed: the first call is its confirmation.
         """
-        self._ears.setdefault(channel, set()).add(Hearer(heard))
+        hearer = Hearer(heard)
+        self._ears.setdefault(channel, set()).add(hearer)
         self._missed.add(channel)
         _ = self._asked.setdefault(channel, self._loop.create_future())
         self._subscribe([channel])  # also where others listen already, for the confirmation's sake
         if self._next_ping is None:
             self._ping_later()
+        return hearer
+
+    @property
+    def heeded(self) -> bool:
+        """Whether anybody listens here."""
+        return bool(self._ears)
 
     def close(self) -> None:
         """Ask no more whether the connection lives; it is closed by its station."""
         if self._next_ping is not None:
             self._next_ping.cancel()
 
-    def leave(self, ear: Ear, channel: str) -> None:
+    def leave(self, ear: Ear | Hearer, channel: str) -> None:
         """Forget ``ear``; the last one to leave a channel ends its subscription."""
         ears = self._ears.get(channel, set())
         ears.discard(ear)
@@ -148,8 +155,10 @@ class WakeUps:
 
     def _ping(self) -> None:
         """A flow's wait has an end; who hears for ever would never notice a line that is dead without a word."""
-        self._lane.send(Exchange(self._loop, packed([("PING",)]), 1, self._patience))
-        self._ping_later()
+        self._next_ping = None
+        if any(isinstance(ear, Hearer) for ears in self._ears.values() for ear in ears):
+            self._lane.send(Exchange(self._loop, packed([("PING",)]), 1, self._patience))
+            self._ping_later()
 
     def _pushed(self, message: list[Any]) -> None:
         kind, channel = message[0], message[1].decode() if isinstance(message[1], bytes) else ""

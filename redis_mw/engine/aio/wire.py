@@ -152,6 +152,11 @@ class Wire(asyncio.Protocol):
             _ = self._loop.call_soon(self._end_turn)
             self._write(exchange.data)
 
+    @property
+    def busy(self) -> bool:
+        """Somebody waits for a reply."""
+        return any(not exchange.over for exchange in self._pending)
+
     def fail_pending(self, error: RedisUnavailable, *, quick_only: bool) -> None:
         """End the exchanges that still wait, or only the quick ones; the wire stays and drops their replies."""
         for exchange in self._pending:
@@ -289,9 +294,9 @@ class Wire(asyncio.Protocol):
             self._timer = None
         if self._transport is not None:
             self._transport.abort()
+        busy = self.busy
         pending, self._pending = self._pending, deque()
         self._outbox.clear()
-        busy = any(not exchange.over for exchange in pending)
         for exchange in pending:
             exchange.fail(RedisUnavailable(reason))
         if not told:

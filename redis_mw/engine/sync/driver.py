@@ -1,35 +1,25 @@
 """The sync driver: performs flows on threads. Everything it holds belongs to one process and is made on first use.
 
-A run is a loop: take the flow's next effect, perform it, send the reply in. A batch is split by endpoint, all parts
-are sent before any is read, and each fails alone. What one run knows is in ``_Run``, what a process holds in
-``process``, what belongs to one server in ``link``.
+What is under way for one flow is in ``run``, what a process holds in ``process``, what belongs to one server in
+``link``, to those of a cluster in ``fleet``.
 """
 
-import logging
 import os
 import weakref
 from collections.abc import Callable, Hashable
 from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar, assert_never, cast
+from typing import TypeVar
 
-from redis_mw.engine import trips
-from redis_mw.engine.batches import CLOSED, DEAF, QUICK, REFUSED, TOO_LATE, split, unknown
-from redis_mw.engine.sync.link import Link, Turn
 from redis_mw.engine.sync.listener import Mailbox
 from redis_mw.engine.sync.process import Process
+from redis_mw.engine.sync.run import Run
 from redis_mw.engine.tracking import Watcher
-from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
-from redis_mw.flows import Batch, Command, Effect, Flow, Role, Wait, Woken
-from redis_mw.settings import Settings, seconds
+from redis_mw.flows import Flow, Role
+from redis_mw.settings import Settings
 
 T = TypeVar("T")
-
-log = logging.getLogger("redis_mw")
-
-UNDO_S = 5.0
-"""How long the undo of an interrupted flow may take."""
 
 
 class SyncDriver:
@@ -69,12 +59,12 @@ class SyncDriver:
         into the flow, whose undo runs detached, and is raised again.
         """
         due = float("inf") if deadline is None else monotonic() + deadline
-        return _Run(self, self._process(), due, detached=False).perform(flow)
+        return Run(self._process(), self, due, detached=False).perform(flow)
 
     def detach(self, flow: Flow[object], within: float) -> None:
         """Perform the flow on another thread, within so many seconds from its start; ``close`` waits for it."""
         process = self._process()
-        process.background.submit(lambda: _Run(self, process, monotonic() + within, detached=True).perform(flow))
+        process.background.submit(lambda: Run(process, self, monotonic() + within, detached=True).perform(flow))
 
     def share(self, key: Hashable, flow: Flow[T]) -> T:
         """Perform the flow, or wait for the run under this key that another thread of this process has begun."""
@@ -96,7 +86,7 @@ class SyncDriver:
         process = self._process()
 
         def perform(attended: Flow[None], mailbox: Mailbox) -> None:
-            _Run(self, process, float("inf"), detached=True, mailbox=mailbox).perform(attended)
+            Run(process, self, float("inf"), detached=True, mailbox=mailbox).perform(attended)
 
         process.tended.tend(key, flow, perform)
 
@@ -107,6 +97,7 @@ class SyncDriver:
         listen, the first time (until then all may have been) and each time after the connection was lost. While the
         server is away attempts go on. ``heard`` is called on the one thread that listens, so it must be quick; its
         error is logged. A second call with this role and channel does nothing; the child of a fork calls it anew.
+        On a cluster it is all the same where somebody publishes.
         Whoever is called is kept alive until the end, with all it holds.
         """
         self._process().hear(role, channel, heard)
@@ -120,6 +111,9 @@ class SyncDriver:
         too when the driver is closed, and while it refuses everything. All this on one thread, which is the
         watcher's own.
 
+        On a cluster every primary has such a connection and thread. The watcher is on only while all of them are heard.
+        It is ended too when others are primaries from now on, on the thread that learns it.
+
         A second call with this role, these prefixes and this watcher does nothing; the child of a fork calls it anew,
         with a watcher of its own, since a copy of its parent's is not told that nobody tells it any more. Prefixes
         may not contain one another; none are all keys. The watcher is kept alive until the end, with all it holds.
@@ -127,13 +121,15 @@ class SyncDriver:
         self._process().watch(role, prefixes, watcher)
 
     def ping(self) -> None:
-        """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable."""
+        """Return once every server has answered on a fresh connection, within ``warm_up``; else RedisUnavailable.
+
+        Of a cluster all primaries are asked.
+        """
         process = self._process()
-        refusal = _refusal(self, process)
+        refusal = process.refusal()
         if refusal is not None:
             raise refusal
-        for link in process.links():
-            link.ping(seconds(self._settings.warm_up))
+        process.ping()
 
     def close(self) -> None:
         """End what is tended, wait for what is detached, then end threads and connections. May be called twice.
@@ -163,152 +159,6 @@ class SyncDriver:
             if self._closed:
                 process.close()
         return process
-
-
-class _Run:
-    """One flow being performed: what is under way for it, and the wake-ups it may wait for."""
-
-    def __init__(
-        self, driver: SyncDriver, process: Process, due: float, *, detached: bool, mailbox: Mailbox | None = None
-    ) -> None:
-        self._driver = driver
-        self._process = process
-        self._due = due
-        self._detached = detached
-        self._turns: list[Turn] = []
-        self._mailbox = mailbox or Mailbox()
-        self._listening: set[Link] = set()
-        self._heard: set[str] = set()
-
-    def perform(self, flow: Flow[T]) -> T:
-        """From the flow's first effect to its result."""
-        try:
-            effect = next(flow)
-        except StopIteration as end:
-            return cast(T, end.value)
-        return self.go_on(flow, effect)
-
-    def go_on(self, flow: Flow[T], effect: Effect) -> T:
-        """From an effect that the flow has yielded to its result."""
-        try:
-            while True:
-                try:
-                    reply = self._reply(effect)
-                except BaseException as interruption:
-                    self._interrupt(flow, interruption)
-                    raise
-                effect = flow.send(reply)
-        except StopIteration as end:
-            return cast(T, end.value)
-        finally:
-            for link in self._listening:
-                self._process.listener(link).unsubscribe(self._mailbox)
-
-    def _reply(self, effect: Effect) -> Any:
-        match effect:
-            case Batch():
-                return self._batch(effect.commands)
-            case Wait():
-                return self._wait(effect)
-            case _:
-                assert_never(effect)
-
-    def _batch(self, commands: tuple[Command[Any], ...]) -> list[Any]:
-        """Send each server its part, then read them all; once more for scripts that a server did not know."""
-        replies: list[Any] = [None] * len(commands)
-        places: list[int] = []
-        for place, command in enumerate(commands):
-            if not command.wakes or self._listens(command):
-                places.append(place)
-            else:
-                replies[place] = RedisUnavailable(DEAF)
-        self._exchange(commands, places, replies, as_text=False)
-        if again := unknown(commands, replies):
-            self._exchange(commands, again, replies, as_text=True)
-        return replies
-
-    def _exchange(
-        self, commands: tuple[Command[Any], ...], places: list[int], replies: list[Any], *, as_text: bool
-    ) -> None:
-        now = monotonic()
-        if now >= self._due:
-            for place in places:
-                replies[place] = RedisUnavailable(TOO_LATE)
-            return
-        parts = split(commands, places, replies, self._way, as_text=as_text)
-        self._turns = []
-        for link, part in parts.items():
-            if trips.observers:
-                trips.record(link.endpoint.name, tuple(part.words), self._detached)
-            self._turns.append(link.turn(part.words, min(self._due, now + part.patience_us / 1_000_000), part.quick))
-        for turn, part in zip(self._turns, parts.values(), strict=True):
-            for place, reply in zip(part.places, turn.finish(), strict=True):
-                replies[place] = reply
-        self._turns = []
-
-    def _way(self, role: Role, _bulk: bool) -> Link | RedisUnavailable:
-        """The server for a command of this role, or what it is answered at once."""
-        refusal = _refusal(self._driver, self._process)
-        if refusal is not None:
-            return refusal
-        link = self._process.link(role)
-        return link.refusal(role in QUICK) or link
-
-    def _listens(self, command: Command[Any]) -> bool:
-        """Subscribe before the command is sent, or a wake-up in between would be lost; False: it cannot be done now."""
-        way = self._way(command.role, command.bulk)
-        if isinstance(way, RedisUnavailable):
-            return True  # it will be answered that
-        return self._hears(way, command.wakes, min(self._due, monotonic() + command.patience_us / 1_000_000))
-
-    def _hears(self, link: Link, channels: tuple[str, ...], due: float) -> bool:
-        """Whether wake-ups of these channels are heard from now on."""
-        if self._heard.issuperset(channels):
-            return True
-        self._listening.add(link)
-        try:
-            self._process.listener(link).subscribe(self._mailbox, channels, due)
-        except OSError:
-            return False
-        self._heard.update(channels)
-        return True
-
-    def _wait(self, wait: Wait) -> Woken | None:
-        began = monotonic()
-        due = min(self._due, began + wait.seconds)
-        if _refusal(self._driver, self._process) is None:
-            # Channels that no command has announced are taken for the default server's.
-            _ = self._hears(self._process.link("default"), wait.channels, due)
-        woken = self._mailbox.take(wait.channels, due)
-        return None if woken is None else Woken(woken[0], monotonic() - began, woken[1])
-
-    def _interrupt(self, flow: Flow[Any], interruption: BaseException) -> None:
-        """Let the batch settle, tell the flow, and have what it undoes done by another thread."""
-        for turn in self._turns:
-            turn.settle()
-        try:
-            effect = flow.throw(interruption)
-        except BaseException as end:
-            if end is not interruption and not isinstance(end, StopIteration):
-                log.exception("an interrupted flow failed")
-            return
-        undo = _Run(self._driver, self._process, monotonic() + UNDO_S, detached=True)
-
-        def undone() -> None:
-            try:
-                _ = undo.go_on(flow, effect)
-            except BaseException as end:
-                if end is not interruption:
-                    raise
-
-        self._process.background.submit(undone)
-
-
-def _refusal(driver: SyncDriver, process: Process) -> RedisUnavailable | None:
-    """What everything is answered now, if nothing is to be sent at all."""
-    if process.closed:
-        return RedisUnavailable(CLOSED)
-    return RedisUnavailable(REFUSED) if driver.refuse_all else None
 
 
 def _close(processes: dict[int, Process]) -> None:

@@ -26,10 +26,24 @@ T = TypeVar("T")
 
 
 class Link:
-    """Everything about one endpoint in one process. Thread-safe; ``forget`` is for the child of a fork."""
+    """Everything about one endpoint in one process. Thread-safe; ``forget`` is for the child of a fork.
 
-    def __init__(self, endpoint: Endpoint, settings: Settings, events: Events) -> None:
+    One of many servers that are as one to those who count trips has their common name, ``counted_as``. ``on_failed`` is
+    called whenever the server has failed, or somebody else has found that it does not answer; must be quick.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: Settings,
+        events: Events,
+        *,
+        counted_as: str = "",
+        on_failed: Callable[[], None] = lambda: None,
+    ) -> None:
         self.endpoint = endpoint
+        self.counted_as = counted_as or endpoint.name
+        self.on_failed = on_failed
         self._events = events
         self._lock = threading.Lock()
         self._changes: list[tuple[Class, bool]] = []
@@ -85,6 +99,7 @@ class Link:
             self._watched = self._watched or watch
         if watch:
             threading.Thread(target=self._watch, name="redis-mw-probe", daemon=True).start()
+        self.on_failed()
 
     def overdue(self, began: float) -> None:
         """A turn that began then was given up now, for want of a reply or of a connection."""

@@ -77,10 +77,16 @@ class Hearer:
 
 
 class Listener:
-    """Subscribes mailboxes and hearers to channels of one endpoint. Thread-safe; ``forget``: in the child of a fork."""
+    """Subscribes mailboxes and hearers to channels of one endpoint. Thread-safe; ``forget``: in the child of a fork.
 
-    def __init__(self, endpoint: Endpoint, *, connect_within: float, warm_up: float) -> None:
+    ``on_failed`` is called, on the thread, when the connection was lost or could not be had.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, *, connect_within: float, warm_up: float, on_failed: Callable[[], None] = lambda: None
+    ) -> None:
         self._endpoint = endpoint
+        self._on_failed = on_failed
         self._connect_within = connect_within
         self._warm_up = warm_up
         self._mailboxes: dict[str, set[Mailbox | Hearer]] = {}
@@ -113,20 +119,22 @@ class Listener:
                     raise ConnectionError(f"{self._endpoint.name}: cannot listen for wake-ups")
                 _ = self._changed.wait(left)
 
-    def hear(self, channel: str, heard: Callable[[], None]) -> None:
+    def hear(self, channel: str, heard: Callable[[], None]) -> Hearer:
         """Call ``heard`` for each wake-up until the end, and whenever one may have been missed; does not wait.
 
         Before the server has confirmed, all may have been missed: the first call is its confirmation.
         """
+        hearer = Hearer(heard)
         with self._changed:
             self._start()
-            self._mailboxes.setdefault(channel, set()).add(Hearer(heard))
+            self._mailboxes.setdefault(channel, set()).add(hearer)
             self._missed.add(channel)
             self._say("SUBSCRIBE", [channel])  # also where others listen already, for the confirmation's sake
             self._changed.notify_all()
+        return hearer
 
-    def unsubscribe(self, mailbox: Mailbox) -> None:
-        """Forget a mailbox; channels that nobody else waits for are left."""
+    def unsubscribe(self, mailbox: Mailbox | Hearer) -> None:
+        """Forget a mailbox or hearer; channels that nobody else waits for are left."""
         with self._changed:
             left: list[str] = []
             for name, mailboxes in list(self._mailboxes.items()):
@@ -136,6 +144,16 @@ class Listener:
                     self._missed.discard(name)
                     left.append(name)
             self._say("UNSUBSCRIBE", left)
+
+    def retire(self) -> bool:
+        """Have the thread end if nobody is to be woken here; whether that is so."""
+        with self._changed:
+            if self._mailboxes:
+                return False
+            self._closed = True
+            self._ring()
+            self._changed.notify_all()
+            return True
 
     def close(self) -> None:
         """End the thread; a flow that waits is told that it is over, a hearer is not called any more."""
@@ -236,6 +254,9 @@ class Listener:
             self._confirmed.clear()
             self._outbox.clear()
             self._changed.notify_all()
+            closed = self._closed
+        if not closed:
+            self._on_failed()
 
     def _listen(self, connection: Connection) -> None:
         poll = select.poll()

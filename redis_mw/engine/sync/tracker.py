@@ -5,6 +5,7 @@ everything: a driver may be closed by the garbage collector, in the middle of an
 """
 
 import threading
+from collections.abc import Callable
 from time import monotonic
 
 import hiredis
@@ -16,19 +17,30 @@ from redis_mw.engine.tracking import PING_S, SILENT_S, Tracking
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.events import log
 from redis_mw.flows import Argument
+from redis_mw.settings import Settings, seconds
 
 JOIN_S = 1.0
 """How long the end waits for the thread: one that is being connected ends when it has been."""
 
 
 class Tracker:
-    """Keeps a connection on which the server tracks, until ``close``; ``forget`` is for the child of a fork."""
+    """Keeps a connection on which the server tracks, until ``close``; ``forget`` is for the child of a fork.
 
-    def __init__(self, endpoint: Endpoint, tracking: Tracking, *, connect_within: float, warm_up: float) -> None:
-        self.tracking = tracking
+    ``on_failed`` is called, on the thread, when that was lost or could not be had.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        settings: Settings,
+        tracking: Tracking,
+        on_failed: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._tracking = tracking
         self._endpoint = endpoint
-        self._connect_within = connect_within
-        self._warm_up = warm_up
+        self._on_failed = on_failed
+        self._connect_within = seconds(settings.connect_within)
+        self._warm_up = seconds(settings.warm_up)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._connection: Connection | None = None
@@ -50,13 +62,21 @@ class Tracker:
                 log.exception("no thread that hears what is changed")
             self._thread = thread
 
-    def close(self) -> None:
-        """End the thread, and so the watcher. May be called on any thread, and again."""
+    def end(self) -> None:
+        """End the watcher; it begins anew when the server answers the next time."""
+        self._tracking.end()
+
+    def stop(self) -> None:
+        """Have the thread end, and so the watcher, without waiting for that."""
         self._closed.set()
-        # Read after the flag was set: a connection that is put down later finds the flag.
-        connection, thread = self._connection, self._thread
+        connection = self._connection  # read after the flag was set: one that is put down later finds the flag
         if connection is not None:
             connection.abort()
+
+    def close(self) -> None:
+        """End the thread, and so the watcher. May be called on any thread, and again."""
+        self.stop()
+        thread = self._thread
         if thread is not None and thread is not threading.current_thread() and thread.is_alive():
             thread.join(JOIN_S)
 
@@ -72,9 +92,9 @@ class Tracker:
             if self._thread is not threading.current_thread():
                 return
         while not self._closed.is_set():
-            if not self.tracking.refuses():
+            if not self._tracking.refuses():
                 self._attempt()
-            _ = self._closed.wait(self.tracking.pause())
+            _ = self._closed.wait(self._tracking.pause())
 
     def _attempt(self) -> None:
         began = monotonic()
@@ -84,20 +104,21 @@ class Tracker:
                 self._connection = connection
                 self._listen(connection)
             finally:
-                self.tracking.end()
+                self._tracking.end()
                 self._connection = None
                 connection.close()
         except (OSError, ValueError, CommandError, RedisUnavailable) as error:
             if not self._closed.is_set():
-                self.tracking.failed(self._endpoint.name, error)
+                self._tracking.failed(self._endpoint.name, error)
+                self._on_failed()
         except Exception:  # a bug of ours must not leave a thread that is started and dead
             log.exception("what hears invalidations failed")
 
     def _listen(self, connection: Connection) -> None:
-        question = self.tracking.words
-        while not self._closed.is_set() and not self.tracking.refuses():
+        question = self._tracking.words
+        while not self._closed.is_set() and not self._tracking.refuses():
             self._ask(connection, question)
-            self.tracking.answered()
+            self._tracking.answered()
             self._hear(connection, monotonic() + PING_S)
             question = ("PING",)
 
@@ -106,7 +127,7 @@ class Tracker:
         due = monotonic() + SILENT_S
         connection.send(packed([words]), 0, due)
         while type(message := connection.message(due)) is hiredis.PushNotification:
-            self.tracking.pushed(message)
+            self._tracking.pushed(message)
         if isinstance(message, Exception):
             raise message
 
@@ -119,4 +140,4 @@ class Tracker:
                 return
             if type(message) is not hiredis.PushNotification:
                 raise ConnectionError(f"the server said what nobody asked for: {message!r:.200}")
-            self.tracking.pushed(message)
+            self._tracking.pushed(message)

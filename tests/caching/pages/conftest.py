@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import redis
+from kept import kept_by
 from visiting import COLOURS, Origin, Process
 
 from redis_mw import Cache, Event, Settings, replace
@@ -17,9 +17,9 @@ def heard() -> list[Event]:
 
 
 @pytest.fixture
-def kept(redis_mw_settings: Settings) -> Iterator["redis.Redis[Any]"]:
+def kept(redis_mw_settings: Settings) -> Iterator[Any]:
     """What the server keeps; nothing of it for ever."""
-    with redis.Redis.from_url(redis_mw_settings.url_of("cache")) as client:
+    with kept_by(redis_mw_settings) as client:
         yield client
         for key in client.scan_iter(f"{redis_mw_settings.prefix}:*", count=1000):
             assert client.pttl(key) != -1, key

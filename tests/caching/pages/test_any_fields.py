@@ -18,6 +18,8 @@ from redis_mw.caching.rules.storing import Storable, storing
 from redis_mw.caching.rules.terms import Terms
 from redis_mw.http.request import Fields, Request
 
+pytestmark = pytest.mark.one_server
+
 POLICY = Cached(60, jitter=0, stale=30, stale_if_error=30, tags=["t"], vary=["x-kind"], negative={404: 10, 503: 5})
 TERMS = Terms(ttl_us=60 * SECOND, stale_us=30 * SECOND, error_us=30 * SECOND, negative_us={404: 10**7, 503: 5 * 10**6})
 

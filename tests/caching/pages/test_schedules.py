@@ -20,6 +20,8 @@ from redis_mw.caching.pages.names import urls_to_purge
 from redis_mw.caching.tags import name_of
 from redis_mw.caching.values.write import drop_tags
 
+pytestmark = pytest.mark.one_server
+
 POLICY = Cached(60, jitter=0, tags=["t"], stale=30, stale_if_error=30)
 LATE = (("Cache-Groups", '"late"'),)
 ANSWERS = st.sampled_from(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from redis_mw import Settings
-from redis_mw.caching.pages.commands import Commands, Looked, Question, joined
+from redis_mw.caching.pages.commands import Commands, Looked, Question, Storing, joined
 from redis_mw.caching.pages.model import Model
 from redis_mw.caching.pages.page import Packed, Page
 from redis_mw.caching.rules.freshness import Freshness
@@ -23,6 +23,8 @@ from redis_mw.caching.values.entry import CHUNKS
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Events
 from redis_mw.flows import one
+
+pytestmark = pytest.mark.one_server
 
 HOUR = 3_600_000_000
 ID = "0123456789abcdef"
@@ -37,6 +39,7 @@ windows = st.sampled_from([0, HOUR, 9 * HOUR])
 
 class Scripts(RuleBasedStateMachine):
     settings_of_test: Settings
+    apart = False
     claims = Bundle("claims")
 
     def __init__(self) -> None:
@@ -45,9 +48,9 @@ class Scripts(RuleBasedStateMachine):
         self.driver = SyncDriver(settings, Events((), lambda: 0.0))
         self.client: Any = redis.Redis.from_url(settings.url_of("cache"))
         self.prefix = settings.prefix
-        self.tags = TagCommands(self.prefix, 10_000_000)
+        self.tags = TagCommands(self.prefix, 10_000_000, apart=self.apart)
         self.commands = Commands(self.prefix, 10_000_000, self.tags)
-        self.model = Model()
+        self.model = Model(apart=self.apart)
         self.seeds = count(1)
 
     @initialize(start=st.integers(HOUR, 2_000_000_000_000_000))
@@ -157,6 +160,8 @@ class Scripts(RuleBasedStateMachine):
         names_of_tags = tuple(dict.fromkeys((*question.tags, *late)))
         page = Page(status=200, fields=(), storable=Storable(fresh), cost_us=cost_us, length=5, tags=names_of_tags)
         versions = (*taken.versions, *(b"" for _ in names_of_tags[len(question.tags) :]))
+        if self.apart:
+            versions = tuple(self.hold(tag) for tag in names_of_tags)
         site = self.model.sites.get(question.name)
         old = site.pages.get(variant or question.variant) if site is not None else None
         keeps_us = (old.at if old is not None else 5) if keeps else None
@@ -165,14 +170,10 @@ class Scripts(RuleBasedStateMachine):
             words = (taken, question.name, ID, number, body, 6 * HOUR // 1000)
             assert self.run(self.commands.keep_chunk(*words)) == self.model.keep_chunk(*words)
         known = looked.names if guess else more
-        where = (question.name, known, tuple(sorted({*(known or ()), *more})), variant or question.variant, most)
+        names, chosen = tuple(sorted({*(known or ()), *more})), variant or question.variant
         packed = Packed(flags, b"\x90", None if keeps else body)
-        got = self.run(
-            self.commands.store(
-                taken, *where, page, packed, versions=versions, keeps_us=keeps_us, seed=seed, chunks=chunks
-            )
-        )
-        assert got == self.model.store(taken, *where, page, packed, versions, keeps_us, seed, chunks)
+        storing = Storing(question.name, known, names, chosen, most, page, packed, versions, keeps_us, chunks)
+        assert self.run(self.commands.store(taken, storing, seed=seed)) == self.model.store(taken, storing, seed)
 
     @rule(
         name=urls,
@@ -215,6 +216,16 @@ class Scripts(RuleBasedStateMachine):
                 pass
         times = (ends, 0, HOUR)
         self.fill((question, looked), more, None, most, times, 400_000, 0, b"body", late, keeps, chunked, True)
+
+    @rule(tag=tags)
+    def hold_one(self, tag: str) -> None:
+        _ = self.hold(tag)
+
+    def hold(self, tag: str) -> bytes:
+        seed = self.seed()
+        got: tuple[bytes, bool] = self.run(self.tags.hold(tag, seed, 40 * HOUR // 1000))
+        assert got == self.model.hold(tag, seed)
+        return got[0]
 
     @rule(name=urls, variant=variants)
     def say_that_it_is_useless(self, name: str, variant: str) -> None:
@@ -332,7 +343,14 @@ class Scripts(RuleBasedStateMachine):
                 site.lasts_ms = 60_000
 
 
+class Apart(Scripts):
+    """The same where tags live on other servers, as in a cluster."""
+
+    apart = True
+
+
 @pytest.mark.hypothesis  # so that the long profile includes it
-def test_every_script_does_what_its_model_says(redis_mw_settings: Settings) -> None:
-    Scripts.settings_of_test = redis_mw_settings
-    run_state_machine_as_test(Scripts, settings=hypothesis.settings(stateful_step_count=40))
+@pytest.mark.parametrize("machine", [Scripts, Apart])
+def test_every_script_does_what_its_model_says(machine: type[Scripts], redis_mw_settings: Settings) -> None:
+    machine.settings_of_test = redis_mw_settings
+    run_state_machine_as_test(machine, settings=hypothesis.settings(stateful_step_count=40))

@@ -7,8 +7,8 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-import redis
 from colours import FOR_EVER, Colour, Loop, Threads
+from kept import kept_by
 
 from redis_mw import Cache, Event, Settings, replace
 
@@ -76,9 +76,9 @@ def heard() -> list[Event]:
 
 
 @pytest.fixture
-def kept(redis_mw_settings: Settings) -> Iterator["redis.Redis[Any]"]:
+def kept(redis_mw_settings: Settings) -> Iterator[Any]:
     """What the server keeps; nothing of it for ever."""
-    with redis.Redis.from_url(redis_mw_settings.url_of("cache")) as client:
+    with kept_by(redis_mw_settings) as client:
         yield client
         for key in client.scan_iter(f"{redis_mw_settings.prefix}:*", count=1000):
             assert client.pttl(key) != -1, key

@@ -11,6 +11,7 @@ import pytest
 import redis
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from msgspec.structs import replace
 
 from redis_mw import Settings
 from redis_mw.caching.leases import Claim
@@ -22,6 +23,8 @@ from redis_mw.caching.values.model import Model
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.events import Events
 from redis_mw.flows import one
+
+pytestmark = pytest.mark.one_server
 
 HOUR = 3_600_000_000
 names = st.sampled_from(["1" * 32, "2" * 32])
@@ -42,6 +45,7 @@ stored = st.builds(
 
 class Scripts(RuleBasedStateMachine):
     settings_of_test: Settings
+    apart = False
     claims = Bundle("claims")
 
     def __init__(self) -> None:
@@ -50,8 +54,8 @@ class Scripts(RuleBasedStateMachine):
         self.driver = SyncDriver(settings, Events((), lambda: 0.0))
         self.client = redis.Redis.from_url(settings.url_of("cache"))
         self.prefix = settings.prefix
-        self.commands = Commands(self.prefix, 10_000_000)
-        self.model = Model()
+        self.commands = Commands(self.prefix, 10_000_000, apart=self.apart)
+        self.model = Model(apart=self.apart)
         self.seeds = count(1)
 
     @initialize(start=st.integers(1, 2_000_000_000_000_000))
@@ -108,32 +112,63 @@ class Scripts(RuleBasedStateMachine):
         name, wanted, taken = claim
         if taken is not None:
             value = Stored(value.flags, value.length, value.body, value.lifetime, value.cost_us, value.copies, wanted)
+            if self.apart:
+                taken = replace(taken, versions=tuple(self.held(wanted).values()))
             got = self.run(self.commands.store(name, value, claim=taken, seed=seed))
             assert got == self.model.store(name, value, taken, seed)
 
     @rule(name=names, value=stored)
     def put(self, name: str, value: Stored) -> None:
         seed = self.seed()
-        assert self.run(self.commands.store(name, value, seed=seed)) == self.model.store(name, value, None, seed)
+        read = self.held(value.tags)
+        got = self.run(self.commands.store(name, value, versions=read, seed=seed))
+        assert got == self.model.store(name, value, None, seed, read)
 
     @rule(name=names, value=stored)
     def add(self, name: str, value: Stored) -> None:
         seed = self.seed()
-        assert self.run(self.commands.add(name, value, seed=seed)) == self.model.add(name, value, seed)
+        read = self.held(value.tags)
+        got = self.run(self.commands.add(name, value, versions=read, seed=seed))
+        assert got == self.model.add(name, value, seed, read)
+
+    def told(self, name: str) -> dict[str, bytes]:
+        """The versions of the tags of what is there, as who changes it has read them."""
+        entry = self.model.entries.get(name)
+        return self.held(tuple(entry.versions)) if entry is not None else {}
+
+    def held(self, tags: tuple[str, ...]) -> dict[str, bytes]:
+        """The versions of these tags, where scripts cannot read them."""
+        return {tag: self.hold(tag, 40 * HOUR, None) for tag in tags} if self.apart else {}
+
+    @rule(tag=tags, us=st.sampled_from([0, 3 * HOUR]), ago=st.none() | st.sampled_from([0, 1, 1000]))
+    def hold_one(self, tag: str, us: int, ago: int | None) -> None:
+        _ = self.hold(tag, us, ago)
+
+    def hold(self, tag: str, us: int, ago: int | None) -> bytes:
+        seed = self.seed()
+        since_us = None if ago is None else max(0, self.model.now - ago)
+        command = self.commands.tags.hold(tag, seed, us // 1000, "" if since_us is None else since_us)
+        got: tuple[bytes, bool] = self.run(command)
+        assert got == self.model.hold(tag, seed, since_us)
+        return got[0]
 
     @rule(name=names, ttl_us=st.sampled_from([None, 0, HOUR, 20 * HOUR]))
     def touch(self, name: str, ttl_us: int | None) -> None:
-        assert self.run(self.commands.touch(name, ttl_us)) == self.model.touch(name, ttl_us)
+        read = self.told(name)
+        assert self.run(self.commands.touch(name, ttl_us, read)) == self.model.touch(name, ttl_us, read)
 
     @rule(name=names, digits=integers.map(lambda n: b"%d" % n) | st.sampled_from([b"", b"01", b"x", b"-0"]))
     def put_an_integer(self, name: str, digits: bytes) -> None:
         seed = self.seed()
         value = Stored(INTEGER, len(digits), digits, Lifetime(5 * HOUR), tags=(name_of("t"),))
-        assert self.run(self.commands.store(name, value, seed=seed)) == self.model.store(name, value, None, seed)
+        read = self.held(value.tags)
+        got = self.run(self.commands.store(name, value, versions=read, seed=seed))
+        assert got == self.model.store(name, value, None, seed, read)
 
     @rule(name=names, delta=integers | st.integers())
     def incr(self, name: str, delta: int) -> None:
-        assert self.run(self.commands.incr(name, delta)) == self.model.incr(name, delta)
+        read = self.told(name)
+        assert self.run(self.commands.incr(name, delta, read)) == self.model.incr(name, delta, read)
 
     @rule(name=names)
     def drop(self, name: str) -> None:
@@ -194,10 +229,17 @@ class Scripts(RuleBasedStateMachine):
             self.client.pexpire(at, 60_000)  # it ends when the test says so
 
 
+class Apart(Scripts):
+    """The same where tags live on other servers, as in a cluster."""
+
+    apart = True
+
+
 @pytest.mark.hypothesis  # so that the long profile includes it
-def test_every_script_does_what_its_model_says(redis_mw_settings: Settings) -> None:
-    Scripts.settings_of_test = redis_mw_settings
-    run_state_machine_as_test(Scripts)
+@pytest.mark.parametrize("machine", [Scripts, Apart])
+def test_every_script_does_what_its_model_says(machine: type[Scripts], redis_mw_settings: Settings) -> None:
+    machine.settings_of_test = redis_mw_settings
+    run_state_machine_as_test(machine)
 
 
 @pytest.fixture
@@ -266,10 +308,10 @@ def test_any_bytes_are_looked_at_and_dropped_without_an_error(
 def test_the_chunks_of_an_entry_go_with_it(run: Any, commands: Commands, kept: Any) -> None:
     name, body = "1" * 32, b"x" * (CHUNK + 1)
     value = Stored(1 | CHUNKED, len(body), CHUNKS.pack(b"0123456789abcdef", 2), Lifetime(60_000_000))
-    for replace in (True, False):
+    for again in (True, False):
         for command in commands.store_chunks(name, 0, "0123456789abcdef", body, 60_000):
             assert run(command) is True
         assert run(commands.store(name, value)) is True
         assert b"".join(run(commands.chunks(name, 0, "0123456789abcdef", 2))) == body
-        assert run(commands.store(name, VALUE) if replace else commands.drop(name))
+        assert run(commands.store(name, VALUE) if again else commands.drop(name))
         assert run(commands.chunks(name, 0, "0123456789abcdef", 2)) == [None, None]

@@ -16,6 +16,7 @@ import loading
 import pytest
 from by_hand import soon, until
 from cutting import cut
+from kept import listeners as listening
 
 from redis_mw import AsyncRedisMW, Event, RedisMW, Settings, replace
 from redis_mw.caching.tags import name_of
@@ -26,7 +27,7 @@ Make = Callable[..., Any]
 
 
 def listeners(client: Any, kept: Any, key: str = "a") -> int:
-    return int(kept.pubsub_numsub(client.mw.cache.room.commands.channel(name_of(key)))[0][1])
+    return listening(kept, client.mw.cache.room.commands.channel(name_of(key)))
 
 
 # In one process.
@@ -146,6 +147,7 @@ def test_one_who_is_cancelled_with_nobody_behind_him_still_has_it_stored(
     asyncio.run(main())
 
 
+@pytest.mark.one_server
 def test_a_look_that_is_cancelled_leaves_no_lease(redis_mw_settings: Settings, delaying_proxy: Any, kept: Any) -> None:
     proxy = delaying_proxy(redis_mw_settings.url_of("cache"), delay=0.03)
 
@@ -272,7 +274,7 @@ def spawn(redis_mw_settings: Settings) -> Iterator[Callable[..., "subprocess.Pop
     started: list[subprocess.Popen[str]] = []
 
     def spawn(colour: str, many: int, seconds: float) -> "subprocess.Popen[str]":
-        words = [redis_mw_settings.url_of("cache"), redis_mw_settings.prefix, colour, str(many), str(seconds)]
+        words = [json.dumps(redis_mw_settings.url), redis_mw_settings.prefix, colour, str(many), str(seconds)]
         command = [sys.executable, str(Path(loading.__file__)), *words]
         pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
