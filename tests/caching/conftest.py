@@ -1,8 +1,12 @@
 """The cache of each test on one server, and once more spread over a cluster."""
 
-import pytest
+from collections.abc import Iterator
+from typing import Any
 
-from redis_mw import Settings, replace
+import pytest
+from kept import kept_by
+
+from redis_mw import Event, Settings, replace
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,3 +26,18 @@ def redis_mw_settings(redis_mw_settings: Settings, place: str, request: pytest.F
         return redis_mw_settings
     cluster = request.getfixturevalue("cluster")
     return replace(redis_mw_settings, url={"default": redis_mw_settings.url_of("default"), "cache": cluster.url})
+
+
+@pytest.fixture
+def heard() -> list[Event]:
+    """The events of the test, in order."""
+    return []
+
+
+@pytest.fixture
+def kept(redis_mw_settings: Settings) -> Iterator[Any]:
+    """What the server keeps; nothing of it for ever."""
+    with kept_by(redis_mw_settings) as client:
+        yield client
+        for key in client.scan_iter(f"{redis_mw_settings.prefix}:*", count=1000):
+            assert client.pttl(key) != -1, key

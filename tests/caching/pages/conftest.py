@@ -4,25 +4,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kept import kept_by
 from visiting import COLOURS, Origin, Process
 
 from redis_mw import Cache, Event, Settings, replace
-
-
-@pytest.fixture
-def heard() -> list[Event]:
-    """The events of the test, in order."""
-    return []
-
-
-@pytest.fixture
-def kept(redis_mw_settings: Settings) -> Iterator[Any]:
-    """What the server keeps; nothing of it for ever."""
-    with kept_by(redis_mw_settings) as client:
-        yield client
-        for key in client.scan_iter(f"{redis_mw_settings.prefix}:*", count=1000):
-            assert client.pttl(key) != -1, key
 
 
 @pytest.fixture(params=["threads", "asyncio"])

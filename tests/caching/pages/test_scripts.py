@@ -3,14 +3,13 @@
 Scripts are told the time, so it passes in steps of any length.
 """
 
-from itertools import count
 from typing import Any
 
 import hypothesis
 import pytest
-import redis
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, invariant, rule, run_state_machine_as_test
+from scripted import HOUR, PATIENCE_US, AgainstModel
 
 from redis_mw import Settings
 from redis_mw.caching.pages.commands import Commands, Looked, Question, Storing, joined
@@ -20,13 +19,9 @@ from redis_mw.caching.rules.freshness import Freshness
 from redis_mw.caching.rules.storing import Storable
 from redis_mw.caching.tags import TagCommands, name_of
 from redis_mw.caching.values.entry import CHUNKS
-from redis_mw.engine.sync import SyncDriver
-from redis_mw.events import Events
-from redis_mw.flows import one
 
 pytestmark = pytest.mark.one_server
 
-HOUR = 3_600_000_000
 ID = "0123456789abcdef"
 
 urls = st.sampled_from(["1" * 32] * 3 + ["2" * 32])
@@ -37,49 +32,21 @@ owners = st.sampled_from(["ann", "bob"])
 windows = st.sampled_from([0, HOUR, 9 * HOUR])
 
 
-class Scripts(RuleBasedStateMachine):
-    settings_of_test: Settings
-    apart = False
+class Scripts(AgainstModel):
     claims = Bundle("claims")
 
     def __init__(self) -> None:
         super().__init__()
-        settings = self.settings_of_test
-        self.driver = SyncDriver(settings, Events((), lambda: 0.0))
-        self.client: Any = redis.Redis.from_url(settings.url_of("cache"))
-        self.prefix = settings.prefix
-        self.tags = TagCommands(self.prefix, 10_000_000, apart=self.apart)
-        self.commands = Commands(self.prefix, 10_000_000, self.tags)
+        self.tags = TagCommands(self.prefix, PATIENCE_US, apart=self.apart)
+        self.commands = Commands(self.prefix, PATIENCE_US, self.tags)
         self.model = Model(apart=self.apart)
-        self.seeds = count(1)
-
-    @initialize(start=st.integers(HOUR, 2_000_000_000_000_000))
-    def begin(self, start: int) -> None:
-        self.model.now = start
-        self.tell()
-
-    def seed(self) -> bytes:
-        """Random bytes: none comes twice in one microsecond."""
-        return next(self.seeds).to_bytes(4, "big")
 
     def tell(self) -> None:
         self.commands.now_us = self.commands.leases.now_us = self.tags.now_us = self.model.now
 
-    def teardown(self) -> None:
-        for key in self.client.scan_iter(f"{self.prefix}:*", count=1000):
-            self.client.delete(key)
-        self.driver.close()
-        self.client.close()
-
-    def run(self, command: Any) -> Any:
-        reply = self.driver.run(one(command))
-        assert not isinstance(reply, Exception), reply
-        return reply
-
     @rule(us=st.sampled_from([1, 1000, 1000, 2_000_000, HOUR - 1, HOUR, 3 * HOUR]))
     def time_passes(self, us: int) -> None:
-        self.model.now += us
-        self.tell()
+        self.goes_by(us)
 
     @rule(
         target=claims,
@@ -221,12 +188,6 @@ class Scripts(RuleBasedStateMachine):
     def hold_one(self, tag: str) -> None:
         _ = self.hold(tag)
 
-    def hold(self, tag: str) -> bytes:
-        seed = self.seed()
-        got: tuple[bytes, bool] = self.run(self.tags.hold(tag, seed, 40 * HOUR // 1000))
-        assert got == self.model.hold(tag, seed)
-        return got[0]
-
     @rule(name=urls, variant=variants)
     def say_that_it_is_useless(self, name: str, variant: str) -> None:
         looked = self.look(name, None, variant, "cleo", (True, True, True), None, (), False)
@@ -256,9 +217,7 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(tag=tags, soft=st.booleans())
     def drop_tag(self, tag: str, soft: bool) -> None:
-        seed = self.seed()
-        command = (self.tags.soften if soft else self.tags.drop)(tag, seed)
-        assert self.run(command) == (self.model.soften(tag, seed) if soft else self.model.drop_tag(tag, seed))
+        self.dropped(tag, soft=soft)
 
     @rule(name=urls, tag=tags)
     def something_is_evicted(self, name: str, tag: str) -> None:

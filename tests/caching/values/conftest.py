@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from colours import FOR_EVER, Colour, Loop, Threads
-from kept import kept_by
 
 from redis_mw import Cache, Event, Settings, replace
 
@@ -67,21 +66,6 @@ class Load:
 @pytest.fixture
 def make_load() -> type[Load]:
     return Load
-
-
-@pytest.fixture
-def heard() -> list[Event]:
-    """The events of the test, in order."""
-    return []
-
-
-@pytest.fixture
-def kept(redis_mw_settings: Settings) -> Iterator[Any]:
-    """What the server keeps; nothing of it for ever."""
-    with kept_by(redis_mw_settings) as client:
-        yield client
-        for key in client.scan_iter(f"{redis_mw_settings.prefix}:*", count=1000):
-            assert client.pttl(key) != -1, key
 
 
 @pytest.fixture(params=["threads", "asyncio"])

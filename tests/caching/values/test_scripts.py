@@ -3,15 +3,14 @@
 Scripts are told the time, so it passes in steps of any length; leases end when the test says so.
 """
 
-from itertools import count
 from typing import Any
 
 import hypothesis
 import pytest
-import redis
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, invariant, rule, run_state_machine_as_test
 from msgspec.structs import replace
+from scripted import HOUR, PATIENCE_US, AgainstModel
 
 from redis_mw import Settings
 from redis_mw.caching.leases import Claim
@@ -26,7 +25,6 @@ from redis_mw.flows import one
 
 pytestmark = pytest.mark.one_server
 
-HOUR = 3_600_000_000
 names = st.sampled_from(["1" * 32, "2" * 32])
 tags = st.sampled_from([name_of("t"), name_of("u")])
 owners = st.sampled_from(["ann", "bob"])
@@ -43,48 +41,21 @@ stored = st.builds(
 )
 
 
-class Scripts(RuleBasedStateMachine):
-    settings_of_test: Settings
-    apart = False
+class Scripts(AgainstModel):
     claims = Bundle("claims")
 
     def __init__(self) -> None:
         super().__init__()
-        settings = self.settings_of_test
-        self.driver = SyncDriver(settings, Events((), lambda: 0.0))
-        self.client = redis.Redis.from_url(settings.url_of("cache"))
-        self.prefix = settings.prefix
-        self.commands = Commands(self.prefix, 10_000_000, apart=self.apart)
+        self.commands = Commands(self.prefix, PATIENCE_US, apart=self.apart)
+        self.tags = self.commands.tags
         self.model = Model(apart=self.apart)
-        self.seeds = count(1)
-
-    @initialize(start=st.integers(1, 2_000_000_000_000_000))
-    def begin(self, start: int) -> None:
-        self.model.now = start
-        self.tell()
-
-    def seed(self) -> bytes:
-        """Random bytes: none comes twice in one microsecond."""
-        return next(self.seeds).to_bytes(4, "big")
 
     def tell(self) -> None:
-        self.commands.now_us = self.commands.tags.now_us = self.model.now
-
-    def teardown(self) -> None:
-        for key in self.client.scan_iter(f"{self.prefix}:*", count=1000):
-            self.client.delete(key)
-        self.driver.close()
-        self.client.close()
-
-    def run(self, command: Any) -> Any:
-        reply = self.driver.run(one(command))
-        assert not isinstance(reply, Exception), reply
-        return reply
+        self.commands.now_us = self.tags.now_us = self.model.now
 
     @rule(us=st.sampled_from([1, 1000, HOUR - 1, HOUR, 3 * HOUR]))
     def time_passes(self, us: int) -> None:
-        self.model.now += us
-        self.tell()
+        self.goes_by(us)
 
     @rule(
         target=claims,
@@ -138,19 +109,11 @@ class Scripts(RuleBasedStateMachine):
 
     def held(self, tags: tuple[str, ...]) -> dict[str, bytes]:
         """The versions of these tags, where scripts cannot read them."""
-        return {tag: self.hold(tag, 40 * HOUR, None) for tag in tags} if self.apart else {}
+        return {tag: self.hold(tag) for tag in tags} if self.apart else {}
 
     @rule(tag=tags, us=st.sampled_from([0, 3 * HOUR]), ago=st.none() | st.sampled_from([0, 1, 1000]))
     def hold_one(self, tag: str, us: int, ago: int | None) -> None:
-        _ = self.hold(tag, us, ago)
-
-    def hold(self, tag: str, us: int, ago: int | None) -> bytes:
-        seed = self.seed()
-        since_us = None if ago is None else max(0, self.model.now - ago)
-        command = self.commands.tags.hold(tag, seed, us // 1000, "" if since_us is None else since_us)
-        got: tuple[bytes, bool] = self.run(command)
-        assert got == self.model.hold(tag, seed, since_us)
-        return got[0]
+        _ = self.hold(tag, us, None if ago is None else max(0, self.model.now - ago))
 
     @rule(name=names, ttl_us=st.sampled_from([None, 0, HOUR, 20 * HOUR]))
     def touch(self, name: str, ttl_us: int | None) -> None:
@@ -183,9 +146,7 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(tag=tags, soft=st.booleans())
     def drop_tag(self, tag: str, soft: bool) -> None:
-        seed = self.seed()
-        command = (self.commands.tags.soften if soft else self.commands.tags.drop)(tag, seed)
-        assert self.run(command) == (self.model.soften(tag, seed) if soft else self.model.drop_tag(tag, seed))
+        self.dropped(tag, soft=soft)
 
     @rule(name=names)
     def a_lease_ends(self, name: str) -> None:
@@ -194,7 +155,7 @@ class Scripts(RuleBasedStateMachine):
 
     @rule(name=names, tag=tags)
     def something_is_evicted(self, name: str, tag: str) -> None:
-        self.client.delete(self.commands.key(name), self.commands.tags.key(tag))
+        self.client.delete(self.commands.key(name), self.tags.key(tag))
         self.model.entries.pop(name, None)
         self.model.damaged.discard(name)
         self.model.tags.pop(tag, None)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from by_hand import until
+from fleets import Watching
 from redis.crc import key_slot
 
 from redis_mw.engine import trips
@@ -566,25 +567,6 @@ def test_who_hears_a_channel_hears_it_also_after_a_failover(own_cluster: Any, fl
 
 
 # What is changed.
-
-
-class Watching:
-    """Puts down what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[Any] = []
-        self.on = False
-
-    def begin(self) -> None:
-        self.on = True
-        self.told.append("begin")
-
-    def changed(self, keys: Sequence[str] | None) -> None:
-        self.told.append(keys)
-
-    def end(self) -> None:
-        self.on = False
-        self.told.append("end")
 
 
 def changes_are_told(cluster: Any, watcher: Watching, keys: Sequence[str]) -> None:
