@@ -23,13 +23,13 @@ from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
 from redis_mw.errors import Problem, SettingsError
 from redis_mw.faces.aio import AsyncRedisMW
-from redis_mw.faces.attending import attend, attend_cache
+from redis_mw.faces.attending import attend, attend_cache, page_here
 from redis_mw.faces.following import ended, ended_soon
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.sync import RedisMW
 from redis_mw.flows import Flow
 from redis_mw.layer.cookie import SessionCookie
-from redis_mw.layer.exchange import Exchange, Follow, Opened
+from redis_mw.layer.exchange import Exchange, Follow, Opened, Response
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.rooms import rooms_of
 from redis_mw.layer.secrets import signing_secrets
@@ -122,6 +122,10 @@ class Application:
         if lives_for_one_call(asyncio.get_running_loop()):
             return await sync_to_async(self.run)(flow)
         return await self.aio.driver.run(flow)
+
+    def page_here(self, exchange: Exchange) -> Response | None:
+        """The page that this process has in its memory, where nothing is to be asked before it is sent."""
+        return page_here(self._driver(), self.layer, exchange)
 
     def open(self, exchange: Exchange) -> Opened:
         """Ask what a request needs before its view may run; waits for other requests where that is to be done."""

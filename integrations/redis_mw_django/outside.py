@@ -66,6 +66,10 @@ class OutermostWSGI:
         arrival = _begun(environ, of_environ, _wsgi_request) if environ["REQUEST_METHOD"] in SERVED else None
         if arrival is None:
             return self._app(environ, start_response)
+        page = _page_here(arrival)
+        if page is not None:
+            start_response(_line(page), [*page.headers])
+            return [page.body]
         environ[CARRIED] = arrival
         try:
             if _is_for_a_page(arrival):
@@ -84,7 +88,7 @@ class OutermostWSGI:
         refreshing = arrival.refresh() if arrival.application.behind.has_thread else None
         if refreshing is not None:
             self._refresh(environ, refreshing)
-        start_response(f"{page.status} {responses.get(page.status, 'Unknown')}", fields)
+        start_response(_line(page), fields)
         return [page.body]
 
     def _refresh(self, environ: dict[str, Any], refreshing: Arrival) -> None:
@@ -118,6 +122,10 @@ class OutermostASGI:
         if arrival is None:
             await self._app(scope, receive, send)
             return
+        page = _page_here(arrival)
+        if page is not None:
+            await _send(page, page.headers, send)
+            return
         scope[CARRIED] = arrival
         try:
             if _is_for_a_page(arrival):
@@ -131,12 +139,11 @@ class OutermostASGI:
                 Departure(arrival).at_once()
 
     async def _answer(self, scope: dict[str, Any], send: Callable[..., Any], arrival: Arrival, page: Response) -> None:
-        fields = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in _fields(arrival, page)]
+        fields = _fields(arrival, page)
         refreshing = arrival.refresh() if arrival.application.behind.has_task else None
         if refreshing is not None:
             self._refresh(scope, refreshing)
-        await send({"type": "http.response.start", "status": page.status, "headers": fields})
-        await send({"type": "http.response.body", "body": page.body})
+        await _send(page, fields, send)
 
     def _refresh(self, scope: dict[str, Any], refreshing: Arrival) -> None:
         """Have the page made anew through all of Django."""
@@ -212,7 +219,16 @@ def _is_for_a_page(arrival: Arrival) -> bool:
     exchange = arrival.exchange
     if not exchange.pages and exchange.ruled.cache is None:
         return False
-    return arrival.opened is None and arrival.application.layer.attempt_of(exchange) is None
+    return arrival.opened is None and arrival.broken is None and arrival.application.layer.attempt_of(exchange) is None
+
+
+def _page_here(arrival: Arrival) -> Response | None:
+    """What is in this process's memory, if that is the answer: then nothing is opened, and nothing to be departed."""
+    try:
+        return arrival.application.page_here(arrival.exchange)
+    except Exception as error:
+        arrival.broken = error  # Django tells of it
+        return None
 
 
 def _open(arrival: Arrival) -> None:
@@ -229,6 +245,17 @@ async def _aopen(arrival: Arrival) -> None:
         arrival.attend()
     except Exception as error:
         arrival.broken = error
+
+
+def _line(page: Response) -> str:
+    """The status line of an answer."""
+    return f"{page.status} {responses.get(page.status, 'Unknown')}"
+
+
+async def _send(page: Response, fields: Iterable[tuple[str, str]], send: Callable[..., Any]) -> None:
+    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+    await send({"type": "http.response.start", "status": page.status, "headers": headers})
+    await send({"type": "http.response.body", "body": page.body})
 
 
 def _fields(arrival: Arrival, page: Response) -> Pairs:

@@ -55,8 +55,12 @@ class Around:
         self._behind = behind
 
     def __call__(self, environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        begun = self._early.begin(environ)
+        if begun is not None and begun.page is not None:
+            return send(begun.page, (), None, start_response)
         passage = Passage(self._mw, around=True, refresh=self._refresh)
-        self._early.open(passage, environ)
+        if begun is not None:
+            self._early.open(passage, begun, environ)
         page = passage.page
         if page is not None:
             return self._send(passage, page, start_response)

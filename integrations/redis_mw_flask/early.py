@@ -1,12 +1,15 @@
-"""Requests for cached routes, opened before Flask runs: most of them then need not run it at all."""
+"""Requests for cached routes, begun and opened before Flask runs: most of them then need not run it at all."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from flask import Flask
 from flask.wrappers import Request
 from werkzeug.exceptions import HTTPException
 
+from redis_mw.faces.attending import page_here
+from redis_mw.faces.sync import RedisMW
+from redis_mw.layer.exchange import Exchange, Response
 from redis_mw.layer.layer import Layer
 from redis_mw.settings import Settings
 from redis_mw_flask.environs import Asked, path_of
@@ -22,13 +25,31 @@ ROUTED = ("REQUEST_METHOD", "HTTP_HOST", "SCRIPT_NAME", "PATH_INFO")
 MOST = 4096
 
 
+class Begun(NamedTuple):
+    """A request for a cached route. ``page`` is what this process has in its memory for it: then nothing is opened."""
+
+    layer: Layer
+    exchange: Exchange
+    page: Response | None
+
+
 class Early:
-    """Opens the requests of one application. ``bare`` gives the layer for those without a session of ours."""
+    """Begins and opens the requests of one application: ``begin``, then, without a page, ``open``.
+
+    ``bare`` gives the layer for requests without a session of ours. Where it cannot be done without Flask, or fails
+    otherwise, nothing has been decided: Flask begins anew, and handles it.
+    """
 
     def __init__(
-        self, app: Flask, settings: Settings, interface: RedisSessionInterface | None, bare: Callable[[], Layer]
+        self,
+        app: Flask,
+        settings: Settings,
+        mw: RedisMW,
+        interface: RedisSessionInterface | None,
+        bare: Callable[[], Layer],
     ) -> None:
         self._app = app
+        self._mw = mw
         self._caches = settings.cache is not None
         self._interface = interface
         self._bare = bare
@@ -41,46 +62,52 @@ class Early:
         """Ours, as long as the application has it."""
         return self._interface if self._app.session_interface is self._interface else None
 
-    def open(self, passage: Passage, environ: "WSGIEnvironment") -> None:
-        """Ask, in one round trip, for all that the request needs, if its view or a rule has it cached.
-
-        Users' code is given Flask's own request, but ``flask.request`` and ``flask.session`` are not there yet. Where
-        it cannot do without them, or fails otherwise, nothing has been decided: Flask asks once more, and handles it.
-        """
+    def begin(self, environ: "WSGIEnvironment") -> Begun | None:
+        """A request that its view, or a rule, has cached. Costs no round trip."""
         if not self._caches or environ["REQUEST_METHOD"] not in SERVED:
-            return
+            return None
         try:
-            self._open(passage, environ)
+            return self._begin(environ)
+        except Exception:
+            return None
+
+    def open(self, passage: Passage, begun: Begun, environ: "WSGIEnvironment") -> None:
+        """Ask, in one round trip, for all that the request needs.
+
+        Users' code is given Flask's own request, but ``flask.request`` and ``flask.session`` are not there yet.
+        """
+        try:
+            passage.begin_early(begun.layer, begun.exchange, environ)
+            tokens = passage.enter()
+            try:
+                passage.ask()
+            finally:
+                leave(tokens)
         except Exception:
             passage.forget()
         except BaseException:
             passage.finish()
             raise
 
-    def _open(self, passage: Passage, environ: "WSGIEnvironment") -> None:
+    def _begin(self, environ: "WSGIEnvironment") -> Begun | None:
         interface = self.interface
         layer = (interface.layer(self._app) if interface is not None else None) or self._bare()
         if not self.views.cache_something and not layer.caches(path_of(environ), ()):
-            return
+            return None
         known = tuple(environ.get(name) for name in ROUTED)
         if known in self._uncached:
-            return
+            return None
         native = self._request(environ)
         marks, route, parameters = self.views.find(native)
         if not layer.caches(native.path, marks):
             if native.url_rule is not None:
                 self._remember(known)
-            return
+            return None
         cookie = native.cookies.get(layer.cookie.name)
         exchange = layer.begin(
             translated(native), cookie, marks=marks, native=native, route=route, parameters=parameters
         )
-        passage.begin_early(layer, exchange, environ)
-        tokens = passage.enter()
-        try:
-            passage.ask()
-        finally:
-            leave(tokens)
+        return Begun(layer, exchange, page_here(self._mw.driver, layer, exchange))
 
     def _remember(self, known: Asked) -> None:
         if len(self._uncached) >= MOST:

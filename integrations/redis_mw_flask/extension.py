@@ -89,7 +89,7 @@ class RedisExtension:
         if interface is not None:
             _warn_of_another(app)
             app.session_interface = interface
-        early = Early(app, tree, interface, bare)
+        early = Early(app, tree, mw, interface, bare)
         mounted = app.extensions[NAME] = Mounted(mw, interface, bare, early.views)
         if rooms.limits is not None:
             mw.limits.explainer = lambda asked: _explain(mounted, asked)

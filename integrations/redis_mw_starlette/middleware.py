@@ -10,11 +10,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from redis_mw.errors import Problem, RedisUnavailable, SettingsError
 from redis_mw.events import Events
 from redis_mw.faces.aio import AsyncRedisMW
-from redis_mw.faces.attending import attend_pages
+from redis_mw.faces.attending import page_here
 from redis_mw.faces.listening import events_of
 from redis_mw.flows import Flow
 from redis_mw.http.problems import problem
-from redis_mw.layer import exchange as layers
 from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.layer import Layer
 from redis_mw.layer.rooms import rooms_of
@@ -155,20 +154,12 @@ class RedisMiddleware:
             return
         mw, body = self._faces.here(), None
         if is_http:
-            page = self._local(exchange, mw)
+            page = page_here(mw.driver, self._layer, exchange)
             if page is not None:
                 await replay(page, send)
                 return
             body = self._body(exchange, receive)
         await Passage(self._mounted, mw, exchange, scope, receive, send, body).pass_through()
-
-    def _local(self, exchange: Exchange, mw: AsyncRedisMW) -> layers.Response | None:
-        """The page that this process has in its memory, where nothing has to be asked before it is sent."""
-        caching = self._layer.rooms.caching
-        if caching is None or not caching.keeps_pages or not exchange.is_paged:
-            return None
-        attend_pages(mw.driver, caching)
-        return self._layer.local(exchange)
 
     def _body(self, exchange: Exchange, receive: Receive) -> Body | None:
         """The body of a request that has a key, whether a policy asks for one or not: that may turn out late."""

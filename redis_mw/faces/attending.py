@@ -7,7 +7,8 @@ from typing import TypeAlias
 from redis_mw.caching import room as caching
 from redis_mw.engine.aio import AsyncDriver
 from redis_mw.engine.sync import SyncDriver
-from redis_mw.layer.exchange import Exchange
+from redis_mw.layer.exchange import Exchange, Response
+from redis_mw.layer.layer import Layer
 from redis_mw.layer.rooms import Rooms
 from redis_mw.limits import room as limits
 from redis_mw.locks import room as locks
@@ -27,6 +28,17 @@ def attend(driver: Driver, rooms: Rooms, exchange: Exchange) -> None:
     for turn in exchange.turns:
         if turn.hold is not None:
             attend_lock(driver, turn.room, turn.hold)
+
+
+def page_here(driver: Driver, layer: Layer, exchange: Exchange) -> Response | None:
+    """The page that this process has in its memory, where nothing is to be asked before it is sent; see
+    ``Layer.local``. A request that is answered so needs nothing more: no cookie, no field, nothing to finish.
+    """
+    caching = layer.rooms.caching
+    if caching is None or not caching.keeps_pages or not exchange.is_paged:
+        return None
+    attend_pages(driver, caching)
+    return layer.local(exchange)
 
 
 def attend_limits(driver: Driver, room: limits.Room) -> None:

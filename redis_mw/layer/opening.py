@@ -80,13 +80,13 @@ class Opening:
         """What is to be found out of the page that the request is for, None where there is none. Calls what users
         wrote.
 
-        Of several policies of a view the last counts. Of one that nobody saw in time the answer is kept only if the
+        Of one that nobody saw in time the answer is kept only if the
         view, which has the request already, can see nothing in it that it should not.
         """
-        room, ruled = self._rooms.caching, exchange.ruled.cache
+        room = self._rooms.caching
         if room is None or exchange.lookup is not None or exchange.refreshing:
             return exchange.lookup
-        entry = exchange.pages[-1] if exchange.pages else ruled.entry if ruled is not None else None
+        entry = _entry_of(exchange)
         if entry is None or _has_more(exchange.request.headers):
             return None
         fill = filling(exchange, _filling_page(exchange, entry))
@@ -96,11 +96,14 @@ class Opening:
         return exchange.lookup
 
     def local(self, exchange: Exchange) -> Served | None:
-        """The page that this process has in its memory, where nothing comes before it. Calls what users wrote."""
+        """The page that this process has in its memory, where nothing comes before it. Calls nothing that users wrote:
+        pages that have a key of their own are not kept there.
+        """
         ruled = exchange.ruled
         if exchange.entries or exchange.locks or exchange.claims or ruled.lock or ruled.idempotency:
             return None
-        if self._page_needs_user(exchange):
+        entry = _entry_of(exchange)
+        if entry is None or entry.is_keyed() or self._page_needs_user(exchange):
             return None
         lookup = self._lookup_of(exchange, late=False)
         return lookup.answer if lookup is not None and lookup.local() else None
@@ -208,10 +211,9 @@ class Opening:
         return _answer_of(attempt) if attempt is not None else None
 
     def _page_needs_user(self, exchange: Exchange) -> bool:
-        ruled = exchange.ruled.cache
         if self._rooms.caching is None or exchange.refreshing or exchange.lookup is not None:
             return False
-        entry = exchange.pages[-1] if exchange.pages else ruled.entry if ruled is not None else None
+        entry = _entry_of(exchange)
         return entry is not None and entry.needs_user(_filling_page(exchange, entry))
 
     def _caller(self, exchange: Exchange, attempt: Attempt | None) -> Caller:
@@ -290,6 +292,14 @@ def _looked(lookup: Lookup, *, follows: bool) -> Flow[Answer | None]:
     if lookup.refused:
         return NOT_STORED
     return lookup.answer if lookup.state == "answered" else None
+
+
+def _entry_of(exchange: Exchange) -> Page | None:
+    """The policy of the page that a request is for: of several of a view the last counts, then that of the rules."""
+    if exchange.pages:
+        return exchange.pages[-1]
+    ruled = exchange.ruled.cache
+    return ruled.entry if ruled is not None else None
 
 
 def _filling_page(exchange: Exchange, entry: Page) -> Mapping[str, str]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from both_servers import Visiting
+from by_hand import until
 from django.core.asgi import get_asgi_application
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_started
@@ -11,6 +12,7 @@ from django.core.wsgi import get_wsgi_application
 
 from redis_mw import Cached, Limit, Rule
 from redis_mw_django import outermost
+from redis_mw_django.application import application
 
 OUTERMOST = pytest.mark.parametrize("visit", ["wsgi outermost", "asgi outermost"], indirect=True)
 
@@ -41,6 +43,36 @@ def test_a_hit_never_reaches_djangos_handler(visit: Any, pages_site: Any, handle
     assert visit.get("/product/7/", {"If-None-Match": hit.headers["etag"]}).status_code == 304
     assert visit.head("/product/7/").headers["content-length"] == str(len(hit.content))
     assert len(handled) == 1
+
+
+@OUTERMOST
+def test_a_page_that_this_process_has_in_its_memory_costs_no_trip(
+    visit: Any, pages_site: Any, handled: list[object]
+) -> None:
+    whole = visit.get("/product/7/")
+    until(lambda: is_hit(visit.get("/product/7/")) and visit.trips == 0, "it is not kept here")
+    hit = visit.get("/product/7/", sessionid="junk", theme="dark")
+    assert (is_hit(hit), visit.trips, hit.content) == (True, 0, whole.content)
+    assert (hit.headers["age"], hit.headers["content-type"]) == ("0", whole.headers["content-type"])
+    assert "set-cookie" not in hit.headers
+    same = visit.get("/product/7/", {"If-None-Match": hit.headers["etag"]})
+    assert (same.status_code, visit.trips, same.content) == (304, 0, b"")
+    part = visit.get("/product/7/", {"Range": "bytes=1-3"})
+    assert (part.status_code, visit.trips, part.content) == (206, 0, whole.content[1:4])
+    head = visit.head("/product/7/")
+    assert (head.headers["content-length"], visit.trips, head.content) == (str(len(whole.content)), 0, b"")
+    assert len(handled) == 1
+    assert application().sync.cache.purge("http://testserver/product/7/")
+    until(lambda: not is_hit(visit.get("/product/7/")), "it is kept though it was purged")
+    assert len(handled) == 2
+
+
+@OUTERMOST
+def test_a_page_in_memory_is_sent_only_after_a_limit_has_been_asked(visit: Any, pages_site: Any, rule: Any) -> None:
+    rule(Rule("/bare/", limits=["3/minute"], cache=Cached(60)))
+    answers = [visit.get("/bare/") for _ in range(3)]
+    assert [is_hit(each) for each in answers] == [False, True, True]
+    assert visit.get("/bare/").status_code == 429
 
 
 @OUTERMOST

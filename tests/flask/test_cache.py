@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from by_hand import until
-from flask import Flask, Response, jsonify, make_response, redirect, request, send_file
+from flask import Flask, Response, jsonify, make_response, redirect, request, request_started, send_file
 from flask_site import status_of
 
 from redis_mw import Cache, Cached, Rule, cached, current
@@ -47,6 +47,33 @@ def test_with_the_cache_turned_off_a_rule_asks_nothing(make_app):
     with count_round_trips() as trips:
         assert "Cache-Status" not in app.test_client().get("/untouched").headers
     assert trips.total == 0
+
+
+def test_what_is_asked_of_a_page_in_memory_costs_no_trip_either_and_flask_sees_nothing_of_it(cached_site):
+    site, seen = cached_site("hello", cache=Cache()), []
+    etag = site.get().headers["ETag"]
+    until(lambda: site.trips() == 0, "it is not kept here")
+
+    def see(*_, **__):
+        seen.append(1)
+
+    with request_started.connected_to(see, site.app), count_round_trips() as trips:
+        hit = site.get(cookie="session=junk; theme=dark")
+        same, part = site.get(if_none_match=etag), site.get(range="bytes=1-3")
+        head = site.send("HEAD")
+    assert trips.total == 0 and not seen and not site.made[1:]
+    assert (hit.status_code, hit.text, hit.headers["Age"], status_of(hit)) == (200, "hello", "0", "hit")
+    assert "Set-Cookie" not in hit.headers and "Vary" not in hit.headers
+    assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", etag)
+    assert (part.status_code, part.text, part.headers["Content-Range"]) == (206, "ell", "bytes 1-3/5")
+    assert (head.status_code, head.data, head.headers["Content-Length"]) == (200, b"", "5")
+
+
+def test_a_page_in_memory_is_sent_only_after_a_limit_has_been_asked(cached_site):
+    rule = Rule("/page", limits=["3/minute"], cache=Cached(60))
+    site = cached_site("hello", rules=[rule], cache=Cache())
+    assert [status_of(site.get()) for _ in range(3)] == ["fwd=uri-miss;stored", "hit", "hit"]
+    assert site.get().status_code == 429
 
 
 def test_a_page_that_this_process_has_in_its_memory_costs_no_trip(cached_site):
