@@ -31,15 +31,14 @@ def worth(kept: Mapping[str, bytes], known: Mapping[str, bytes | None]) -> tuple
 
     A tag of which nothing is known may have been dropped.
     """
-    soft_us = 0
+    soft: list[int] = []
     for tag, version in kept.items():
-        current = known.get(tag) or NEVER
-        if current[:12] != version[:12]:
+        current = known.get(tag)
+        if current is None or current[:12] != version[:12]:
             return "gone", 0
         if current != version:
-            at_us = int.from_bytes(current[12:20], "big")
-            soft_us = min(soft_us, at_us) if soft_us else at_us
-    return ("soft" if soft_us else "good"), soft_us
+            soft.append(int.from_bytes(current[12:20], "big"))
+    return ("soft", max(1, min(soft))) if soft else ("good", 0)
 
 
 def kept_versions(data: bytes, start: int, number: int) -> dict[str, bytes]:

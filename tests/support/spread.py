@@ -1,4 +1,4 @@
-"""Processes whose cache lives on a cluster, values and pages alike, and replicas of which it is known what they have."""
+"""Processes whose cache lives on a cluster, values and pages alike, and replicas that are behind when they shall be."""
 
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -7,7 +7,7 @@ from typing import Any
 
 from by_hand import until
 from colours import FOR_EVER, Colour
-from fleets import calls
+from fleets import calls, keys_on_each
 from visiting import COLOURS, Origin, Process
 
 from redis_mw import AsyncRedisMW, Cache, Settings, replace
@@ -80,6 +80,12 @@ def trips(work: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[int, Any
     return counted.awaited, given
 
 
+def calm(cluster: Any) -> None:
+    """Nobody takes the place of a server that does not answer, for longer than a test takes."""
+    for node in cluster.nodes:
+        _ = node.client().config_set("cluster-node-timeout", 60_000)
+
+
 class Replica:
     """The replica of a key's primary."""
 
@@ -96,21 +102,26 @@ class Replica:
         """How many entries were read from it."""
         return calls(self.node, "get") + calls(self.node, "hmget")
 
-    @contextmanager
-    def severed(self) -> Generator[None]:
-        """It has all that its primary has, and hears of nothing that comes later."""
-        self.catch_up()
-        client = self.node.client()
-        _ = client.config_set("primaryauth" if _is_new(client) else "masterauth", "wrong")
-        try:
+    def is_linked(self) -> bool:
+        return bool(self.node.client().info("replication")["master_link_status"] == "up")
+
+
+@contextmanager
+def behind(cluster: Any) -> Generator[None]:
+    """Replicas have all that their primaries have, and hear of nothing that comes later."""
+    replicas = [Replica(cluster, key) for key in keys_on_each(cluster, "behind")]
+    clients = [replica.node.client() for replica in replicas]
+    try:
+        for replica, client in zip(replicas, clients, strict=True):
+            replica.catch_up()
+            # Their primary knows no password, and lets nobody in who gives one.
+            _ = client.config_set("masterauth", "wrong")
             _ = client.execute_command("CLIENT", "KILL", "TYPE", "master")
-            until(lambda: client.info("replication")["master_link_status"] == "down", f"{self.node} is severed")
-            yield
-        finally:
+            until(lambda replica=replica: not replica.is_linked(), "it hears of nothing")  # type: ignore[misc]
+        yield
+    finally:
+        for client in clients:
             _ = client.config_set("masterauth", "")
-            until(lambda: client.info("replication")["master_link_status"] == "up", f"{self.node} is back")
-            self.catch_up()
-
-
-def _is_new(client: Any) -> bool:
-    return False
+        for replica in replicas:
+            until(replica.is_linked, "it hears again")
+            replica.catch_up()

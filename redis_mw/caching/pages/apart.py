@@ -89,11 +89,11 @@ def _read(room: Room, question: Question, owner: str) -> Flow[Looked | None]:
     if isinstance(fields, Failure) or isinstance(now_us, Failure):
         return None
     names, meta, body = (*cast("list[Any]", fields), b"")[:3]
-    if names is None or meta is None or body is None:
-        return None if owner else Looked("nothing", now_us, behind=True)
-    varies_by = names_of(names.decode("latin-1"))
-    if varies_by != question.names:
+    varies_by = None if names is None else names_of(names.decode("latin-1"))
+    if varies_by is not None and varies_by != question.names:
         return Looked("varies", now_us, names=varies_by, behind=True)
+    if varies_by is None or meta is None or body is None:
+        return None if owner else Looked("nothing", now_us, names=varies_by, behind=True)
     if len(meta) < HEAD.size or meta[0] != LAYOUT:
         return None
     _, _, _, _, stored_us, _, fresh_us, stale_us, error_us, cost_us, _ = HEAD.unpack_from(meta)
