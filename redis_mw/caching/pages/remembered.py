@@ -66,7 +66,7 @@ def remembered(room: Room, entry: Entry, request: Request) -> Served | None:
     memory = room.memory
     name = url_of(request, any_host=entry.any_host).name
     known = memory.vary.get(name)
-    names = entry.vary if known is None else together(known, entry.vary)
+    names = together(known, entry.vary) if known else entry.vary
     kept: Remembered | None = memory.local.get(place_of(name, variant(headers, names)))
     if kept is None:
         return None
