@@ -29,6 +29,12 @@ def meta_name(name: str) -> str:
     return upper if upper in BARE else f"HTTP_{upper}"
 
 
+@lru_cache(1024)
+def meta_names(names: frozenset[str]) -> frozenset[str]:
+    """The same of several; nothing is in META under "", so what leads nowhere is not there."""
+    return frozenset(map(meta_name, names))
+
+
 class MetaFields(msgspec.Struct, frozen=True, gc=False):
     """The header fields in ``request.META``, or in the environment of a WSGI server."""
 
@@ -44,24 +50,49 @@ class MetaFields(msgspec.Struct, frozen=True, gc=False):
         value = self.get(name)
         return () if value is None else (value,)
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether there is a field of one of these names, which are in lower case."""
+        return not self.meta.keys().isdisjoint(meta_names(names))
+
+
+@lru_cache(1024)
+def scope_name(name: str) -> bytes:
+    """Where a scope has a field; an underscore in its name leads nowhere, here as in META."""
+    return b"" if "_" in name else name.lower().encode("latin-1")
+
+
+@lru_cache(1024)
+def scope_names(names: frozenset[str]) -> frozenset[bytes]:
+    """The same of several."""
+    return frozenset(map(scope_name, names))
+
 
 class ScopeFields(msgspec.Struct, frozen=True, gc=False):
     """The header fields of an ASGI scope as Django puts them into META: several of one name are one."""
 
-    raw: Iterable[tuple[bytes, bytes]]
+    fields: dict[bytes, bytes]
+
+    @classmethod
+    def of(cls, raw: Iterable[tuple[bytes, bytes]]) -> "ScopeFields":
+        """Those of a scope, whose names are in lower case."""
+        fields: dict[bytes, bytes] = {}
+        for name, value in raw:
+            fields[name] = fields[name] + b"," + value if name in fields else value
+        return cls(fields)
 
     def get(self, name: str) -> str | None:
         """The value of that name."""
-        if "_" in name:
-            return None
-        wanted = name.lower().encode("latin-1")
-        found = [value for each, value in self.raw if each == wanted]
-        return b",".join(found).decode("latin-1") if found else None
+        value = self.fields.get(scope_name(name))
+        return value if value is None else value.decode("latin-1")
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """The same."""
         value = self.get(name)
         return () if value is None else (value,)
+
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether there is a field of one of these names, which are in lower case."""
+        return not self.fields.keys().isdisjoint(scope_names(names))
 
 
 def of_request(request: HttpRequest) -> Request:
@@ -100,7 +131,7 @@ def of_environ(environ: dict[str, Any]) -> Request:
 
 def of_scope(scope: dict[str, Any]) -> Request:
     """Of an ASGI scope; ``UnicodeDecodeError`` where Django answers 400."""
-    headers = ScopeFields(scope.get("headers", ()))
+    headers = ScopeFields.of(scope.get("headers", ()))
     scheme = _scheme(headers, scope.get("scheme", "http"), {})
     name, port = scope.get("server") or ("unknown", 0)
     path: str = scope["path"]

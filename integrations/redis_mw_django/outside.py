@@ -7,6 +7,7 @@ by the same code. What is no page of the cache goes on into Django, with what wa
 import asyncio
 from collections.abc import Callable, Iterable
 from copy import copy
+from functools import lru_cache
 from http.client import responses
 from io import BytesIO
 from typing import Any
@@ -253,9 +254,14 @@ def _line(page: Response) -> str:
 
 
 async def _send(page: Response, fields: Iterable[tuple[str, str]], send: Callable[..., Any]) -> None:
-    headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-    await send({"type": "http.response.start", "status": page.status, "headers": headers})
+    await send({"type": "http.response.start", "status": page.status, "headers": [*_lines(tuple(fields))]})
     await send({"type": "http.response.body", "body": page.body})
+
+
+@lru_cache(maxsize=256)
+def _lines(fields: tuple[tuple[str, str], ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Fields as ASGI has them; remembered, since pages in memory have the same ones for a second."""
+    return tuple([(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields])
 
 
 def _fields(arrival: Arrival, page: Response) -> Pairs:

@@ -1,5 +1,6 @@
 """WSGI environments: the URL in one, what the application sees of one, and one that nobody has sent."""
 
+from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,6 +17,8 @@ KEY = "redis_mw.passage"
 Asked: TypeAlias = tuple[Any, ...]
 
 URL = ("REQUEST_METHOD", "wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SCRIPT_NAME", "PATH_INFO", "QUERY_STRING")
+NAMES = 256
+"""So many names of fields are remembered as they stand in an environment."""
 FIELD = "HTTP_"
 PLAIN = ("CONTENT_TYPE", "CONTENT_LENGTH")
 """Header fields that have no such prefix."""
@@ -47,12 +50,26 @@ class EnvironFields(msgspec.Struct, frozen=True, gc=False):
 
     def get(self, name: str) -> str | None:
         """The value of that name."""
-        return self.fields.get(name.replace("-", "_").upper())
+        return self.fields.get(_named(name))
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """The same, as far as there is one."""
         value = self.get(name)
         return () if value is None else (value,)
+
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether there is a field of one of these names, which are in lower case."""
+        return not self.fields.keys().isdisjoint(_all_named(names))
+
+
+@lru_cache(maxsize=NAMES)
+def _named(name: str) -> str:
+    return name.replace("-", "_").upper()
+
+
+@lru_cache(maxsize=NAMES)
+def _all_named(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(_named, names))
 
 
 def asked(environ: "WSGIEnvironment") -> Asked:

@@ -36,6 +36,10 @@ class ScopeHeaders:
         values = (self._named or self._by_name()).get(_lowered(name))
         return tuple([value.decode("latin-1") for value in values]) if values is not None else ()
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether there is a field of one of these names, which are in lower case."""
+        return not (self._named or self._by_name()).keys().isdisjoint(_all_lowered(names))
+
     def _by_name(self) -> dict[bytes, list[bytes]]:
         named: dict[bytes, list[bytes]] = {}
         for name, value in self._raw:
@@ -47,6 +51,11 @@ class ScopeHeaders:
 @lru_cache(maxsize=NAMES)
 def _lowered(name: str) -> bytes:
     return name.lower().encode("latin-1")
+
+
+@lru_cache(maxsize=NAMES)
+def _all_lowered(names: frozenset[str]) -> frozenset[bytes]:
+    return frozenset(map(_lowered, names))
 
 
 def connection_of(scope: Scope, receive: Receive, send: Send) -> HTTPConnection:

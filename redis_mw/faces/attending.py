@@ -62,15 +62,19 @@ def attend_lock(driver: Driver, room: locks.Room, hold: Hold) -> None:
 
 def attend_pages(driver: Driver, room: caching.Room) -> None:
     """Do as ``attend_cache``, and hear what is no longer true of the pages that this process keeps in its memory."""
-    attend_cache(driver, room)
+    memory = room.memory
+    _attend_cache(driver, memory)
     if room.keeps_pages:
         # Each time: on a new loop it is this that ends the memory which the old one's listener has left.
-        driver.watch("cache", room.pages.prefixes, room.memory.local)
+        driver.watch("cache", room.pages.prefixes, memory.local)
 
 
 def attend_cache(driver: Driver, room: caching.Room) -> None:
     """Renew leases, if any are held; send invalidations, if any wait. Costs next to nothing where there are none."""
-    memory = room.memory
+    _attend_cache(driver, room.memory)
+
+
+def _attend_cache(driver: Driver, memory: caching.Memory) -> None:
     if memory.leases:
         driver.tend("cache.leases", memory.leases.renewing)
     if memory.page_leases:

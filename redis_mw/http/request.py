@@ -18,6 +18,10 @@ class Headers(Protocol):
         """Every value of that name, one for each line."""
         ...
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether there is a field of one of these names, which are in lower case."""
+        ...
+
 
 class Fields(msgspec.Struct, frozen=True, gc=False):
     """Header fields as text, in the order they came."""
@@ -36,6 +40,10 @@ class Fields(msgspec.Struct, frozen=True, gc=False):
         """Every value of that name, one for each line."""
         wanted = name.lower()
         return tuple(value for each, value in self.pairs if each.lower() == wanted)
+
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether there is a field of one of these names, which are in lower case."""
+        return any(each.lower() in names for each, _ in self.pairs)
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

@@ -14,6 +14,7 @@ from redis_mw.caching.pages import lookup as pages
 from redis_mw.caching.pages.entry import Entry as Page
 from redis_mw.caching.pages.lookup import Lookup
 from redis_mw.caching.pages.made import Hidden
+from redis_mw.caching.pages.remembered import remembered
 from redis_mw.caching.pages.served import Served
 from redis_mw.caching.rules.status import CacheStatus
 from redis_mw.errors import Refusal, SessionUnavailable
@@ -37,6 +38,10 @@ Answer: TypeAlias = Refusal | Stored | Served
 
 NOT_STORED = Served(504, (("Cache-Status", CacheStatus(forwarded="miss", detail="only-if-cached").member()),), b"")
 """For who wants a stored response only, where there is none (RFC 9111 section 5.2.1.7)."""
+
+
+MORE = frozenset({"transfer-encoding", "upgrade"})
+"""What a request has that is more than its fields."""
 
 
 class Opening:
@@ -103,8 +108,14 @@ class Opening:
         if exchange.entries or exchange.locks or exchange.claims or ruled.lock or ruled.idempotency:
             return None
         entry = _entry_of(exchange)
-        if entry is None or entry.is_keyed() or self._page_needs_user(exchange):
+        room = self._rooms.caching
+        if room is None or entry is None or entry.is_keyed() or _has_more(exchange.request.headers):
             return None
+        if exchange.lookup is not None or self._page_needs_user(exchange):
+            return None
+        found = remembered(room, entry, exchange.request)
+        if found is not None:
+            return found
         lookup = self._lookup_of(exchange, late=False)
         return lookup.answer if lookup is not None and lookup.local() else None
 
@@ -276,7 +287,7 @@ def _has_more(headers: Headers) -> bool:
     """
     length = headers.get("content-length")
     bodied = length is not None and length.strip("0 \t") != ""
-    return bodied or any(headers.get(name) is not None for name in ("transfer-encoding", "upgrade"))
+    return bodied or headers.has_any(MORE)
 
 
 def _looked(lookup: Lookup, *, follows: bool) -> Flow[Answer | None]:

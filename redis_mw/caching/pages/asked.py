@@ -16,6 +16,8 @@ from redis_mw.http.request import Request
 
 CONDITIONS = OF_A_COPY - {"range"}
 """What is mostly answered without the body of the page."""
+FOR_ONE = FOR_THE_ORIGIN | {"upgrade"}
+"""What is answered for one client only."""
 IMPATIENT = ("no-cache", "max-age", "min-fresh")
 """What a client says that is not content with a page as it is."""
 
@@ -70,7 +72,7 @@ def asked(room: Room, entry: Entry, request: Request, name: str, tags: tuple[str
         name,
         names,
         variant(headers, names),
-        with_body=request.method == "GET" and not any(headers.get(each) is not None for each in CONDITIONS),
+        with_body=request.method == "GET" and not headers.has_any(CONDITIONS),
         misses=leads,
         anyhow=anyhow,
         tags=tags,
@@ -92,4 +94,4 @@ def is_for_others(request: Request, asked: Directives) -> bool:
     """Whether the answer to a request may be kept, as far as that depends on the request, so that it may lead."""
     if request.method != "GET" or "no-store" in asked or "only-if-cached" in asked:
         return False
-    return all(request.headers.get(name) is None for name in (*FOR_THE_ORIGIN, "upgrade"))
+    return not request.headers.has_any(FOR_ONE)

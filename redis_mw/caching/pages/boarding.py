@@ -8,14 +8,10 @@ import msgspec
 from redis_mw.caching.flights import Flight
 from redis_mw.caching.pages.commands import Question
 from redis_mw.caching.pages.look import Found
+from redis_mw.caching.pages.remembered import page_of
 from redis_mw.caching.room import Memory
 
 PageFlight: TypeAlias = Flight[Future[None]]
-
-
-def page_of(question: Question) -> str:
-    """What a page is called within this process: its URL and its variant."""
-    return f"{question.name} {question.variant}"
 
 
 class Boarding:

@@ -15,7 +15,7 @@ from redis_mw.caching.leases import Claim
 from redis_mw.caching.lifetimes import haste
 from redis_mw.caching.pages import look as flows
 from redis_mw.caching.pages.asked import Asked, asked
-from redis_mw.caching.pages.boarding import Boarding, PageFlight, page_of
+from redis_mw.caching.pages.boarding import Boarding, PageFlight
 from redis_mw.caching.pages.deciding import Decision, Incomplete, Refuse, Run, Serve, Wait, decide, stand_in
 from redis_mw.caching.pages.entry import Entry
 from redis_mw.caching.pages.fetch import Fetch
@@ -23,6 +23,7 @@ from redis_mw.caching.pages.keep import give_up
 from redis_mw.caching.pages.look import Found
 from redis_mw.caching.pages.made import Hidden, hidden
 from redis_mw.caching.pages.names import is_among
+from redis_mw.caching.pages.remembered import Remembered, page_of
 from redis_mw.caching.pages.served import Served, served
 from redis_mw.caching.room import Room
 from redis_mw.caching.rules.freshness import is_early
@@ -97,11 +98,11 @@ class Lookup:
         if self.asked.anyhow or self._searched or self.state != "new":
             return self.state == "answered"
         self._searched = True
-        found: Found | None = self._memory.local.get(page_of(self._question))
-        if found is None or found.page is None:
+        kept: Remembered | None = self._memory.local.get(page_of(self._question))
+        if kept is None:
             return False
+        found, fresh, cost_us = kept.found, kept.page.freshness, kept.page.cost_us
         now_us = found.time_us(monotonic())
-        fresh, cost_us = found.page.freshness, found.page.cost_us
         if not fresh.is_fresh(now_us) or is_early(fresh, now_us, cost_us=cost_us, beta=self._haste, u=1 / e):
             return False
         return self._serves(found, self._decided(found))
@@ -231,9 +232,11 @@ class Lookup:
             raise
         self._question = found.question
         self._remember(mark, found)
-        if found.now_us is None and self._stands_in(local.last(page)):  # Redis is away
-            self._boarding.land()
-            return
+        if found.now_us is None:  # Redis is away
+            last: Remembered | None = local.last(page)
+            if last is not None and self._stands_in(last.found):
+                self._boarding.land()
+                return
         yield from self._hear(found)
 
     def _hear(self, found: Found, *, waited: bool = False) -> Flow[None]:
@@ -284,10 +287,8 @@ class Lookup:
         now_us = found.time_us(monotonic())
         return decide(self.asked, found, now_us, honour_client=self.room.honour_client, waited=waited)
 
-    def _stands_in(self, found: Found | None) -> bool:
+    def _stands_in(self, found: Found) -> bool:
         """Whether a page is the answer where nobody can make it now."""
-        if found is None:
-            return False
         return self._serves(found, stand_in(self.asked, found, found.time_us(monotonic())))
 
     def _serves(self, found: Found, decision: Decision | None) -> bool:
@@ -356,6 +357,6 @@ class Lookup:
         if self.asked.private or self.entry.is_keyed():
             return
         if local.on:  # else it would not take it, and what it is asked with costs more than the question
-            kept = msgspec.structs.replace(found, claim=None, busy_us=None)
+            kept = Remembered(msgspec.structs.replace(found, claim=None, busy_us=None), page)
             depends = self.room.pages.depends(found.question.name, page.tags)
             _ = local.keep(mark, page_of(found.question), kept, page.size, depends)

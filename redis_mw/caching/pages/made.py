@@ -55,6 +55,9 @@ class Without(msgspec.Struct, frozen=True, gc=False):
     def get_all(self, name: str) -> tuple[str, ...]:
         return () if name.lower() in self.names else self.headers.get_all(name)
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        return self.headers.has_any(names - self.names)
+
 
 class Hidden(msgspec.Struct, frozen=True):
     """What the application is not to see of a request, or sees another way. Names are in lower case.
@@ -70,7 +73,7 @@ class Hidden(msgspec.Struct, frozen=True):
 
     def changes(self, headers: Headers) -> bool:
         """Whether the request has anything of that kind."""
-        if self.anonymous or self.more or any(headers.get(name) is not None for name in self.names):
+        if self.anonymous or self.more or headers.has_any(self.names):
             return True
         return self.cookie is not None and headers.get("cookie") is not None
 

@@ -5,6 +5,7 @@ with its length, so no two sets of parts give one name.
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,8 @@ import msgspec
 from redis_mw.http.request import Request
 
 ANY_HOST = "*"
+SHORT = 512
+"""Characters of a URL whose name is remembered, as it is mostly asked for again."""
 _PORTS = {"http": ":80", "https": ":443"}
 
 
@@ -27,7 +30,8 @@ class Url(msgspec.Struct, frozen=True, gc=False):
     @property
     def name(self) -> str:
         """Of the page that is the same for everybody."""
-        return _hashed("url", self.scheme, self.host, self.path, self.query)
+        parts = "url", self.scheme, self.host, self.path, self.query
+        return _known(*parts) if len(self.host) + len(self.path) + len(self.query) <= SHORT else _hashed(*parts)
 
     def name_for(self, more: Iterable[str | None]) -> str:
         """Of the page for those who have these in common; None is not the same as nothing."""
@@ -66,6 +70,9 @@ def _hashed(*parts: str) -> str:
         data = part.encode("utf-8", "surrogatepass")
         whole.update(b"%d:%b" % (len(data), data))
     return whole.hexdigest()
+
+
+_known = lru_cache(4096)(_hashed)
 
 
 def is_among(host: str, hosts: frozenset[str]) -> bool:

@@ -156,8 +156,12 @@ def is_early(fresh: Freshness, now_us: int, *, cost_us: int, beta: float, u: flo
     ``now - cost * beta * ln(u) >= fresh_until`` with ``u`` random in (0, 1]; only in the last fifth of the lifetime,
     or short lifetimes would be refreshed all the time. False once it is stale.
     """
-    lifetime_us = fresh.fresh_until_us - fresh.received_us
-    left_us = fresh.fresh_until_us - now_us
-    if left_us <= 0 or left_us * EARLY > lifetime_us:
+    if not may_be_early(fresh, now_us):
         return False
-    return -cost_us * beta * math.log(u) >= left_us
+    return -cost_us * beta * math.log(u) >= fresh.fresh_until_us - now_us
+
+
+def may_be_early(fresh: Freshness, now_us: int) -> bool:
+    """Whether that is left to luck: in the last fifth of the lifetime."""
+    left_us = fresh.fresh_until_us - now_us
+    return left_us > 0 and left_us * EARLY <= fresh.fresh_until_us - fresh.received_us

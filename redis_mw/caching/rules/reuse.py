@@ -15,7 +15,7 @@ from redis_mw.http.request import Request
 Forwarded: TypeAlias = Literal["bypass", "method", "uri-miss", "vary-miss", "miss", "request", "stale", "partial"]
 """Why a request goes on to the application, in the words of RFC 9211 section 2.2."""
 
-FOR_THE_ORIGIN = ("if-match", "if-unmodified-since")
+FOR_THE_ORIGIN = frozenset({"if-match", "if-unmodified-since"})
 """Preconditions that only the application can judge (RFC 9111 section 4.3.2)."""
 
 
@@ -70,7 +70,7 @@ def reuse(
     headers = request.headers
     if request.method not in ("GET", "HEAD"):
         return Pass("method")
-    if any(headers.get(name) is not None for name in FOR_THE_ORIGIN):
+    if headers.has_any(FOR_THE_ORIGIN):
         return Pass("bypass")
     asked = request_directives(headers)
     if stored is not None and headers.get("authorization") is not None and not stored.authorized:

@@ -1,6 +1,6 @@
 """By which fields of a request a response varies, and the key of a variant (RFC 9111 section 4.1, RFC 9110 12.5.5)."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import blake2b
 
 from redis_mw.http.lists import elements, is_token
@@ -8,6 +8,10 @@ from redis_mw.http.request import Headers
 
 ANY = "*"
 """Varies by what is in no field: no other request is ever the same."""
+
+
+THE_ONE = blake2b(digest_size=16).hexdigest()
+"""The key of the one variant of a URL that varies by nothing."""
 
 
 def vary(headers: Headers) -> tuple[str, ...]:
@@ -27,13 +31,15 @@ def together(*lists: Iterable[str]) -> tuple[str, ...]:
     return (ANY,) if ANY in names else tuple(sorted(names))
 
 
-def variant(headers: Headers, names: Iterable[str]) -> str:
+def variant(headers: Headers, names: Collection[str]) -> str:
     """The key of the variant that a request selects: 32 hexadecimal digits, the same for the same values.
 
     Each value counts with its length, so no two different requests meet by how their values join. A field that is not
     there differs from an empty one; the lines of one field are joined as RFC 9110 section 5.3 says. Values are taken
     as they were sent, but for white space around each line: nothing is known of how a handler reads them.
     """
+    if not names:
+        return THE_ONE
     key = blake2b(digest_size=16)
     for name in sorted({name.lower() for name in names}):
         lines = headers.get_all(name)
