@@ -1,6 +1,6 @@
 """Requests for cached routes, begun and opened before Flask runs: most of them then need not run it at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from flask import Flask
@@ -12,7 +12,7 @@ from redis_mw.faces.sync import RedisMW
 from redis_mw.layer.exchange import Exchange, Response
 from redis_mw.layer.layer import Layer
 from redis_mw.settings import Settings
-from redis_mw_flask.environs import Asked, path_of
+from redis_mw_flask.environs import Asked, path_of, request_of
 from redis_mw_flask.interface import RedisSessionInterface
 from redis_mw_flask.passage import Passage, leave, translated
 from redis_mw_flask.views import Views
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
 
 SERVED = ("GET", "HEAD")
-ROUTED = ("REQUEST_METHOD", "HTTP_HOST", "SCRIPT_NAME", "PATH_INFO")
+ROUTED = (
+    *("REQUEST_METHOD", "wsgi.url_scheme", "HTTP_HOST", "SERVER_NAME", "SERVER_PORT", "SCRIPT_NAME", "PATH_INFO"),
+    *("HTTP_CONNECTION", "HTTP_UPGRADE"),
+)
+"""All by which werkzeug decides where a request goes."""
 MOST = 4096
 
 
@@ -31,6 +35,13 @@ class Begun(NamedTuple):
     layer: Layer
     exchange: Exchange
     page: Response | None
+
+
+class Routed(NamedTuple):
+    """Where a request goes: its endpoint, and the parameters of its path."""
+
+    route: str
+    parameters: Mapping[str, str]
 
 
 class Early:
@@ -56,6 +67,8 @@ class Early:
         self.views = Views(app)
         self._uncached: set[Asked] = set()
         """Requests whose views have nothing kept: a hint, so that these are routed only once."""
+        self._routed: dict[Asked, Routed] = {}
+        """Where requests go whose views have something kept, as far as nothing else decides that."""
 
     @property
     def interface(self) -> RedisSessionInterface | None:
@@ -94,15 +107,37 @@ class Early:
         layer = (interface.layer(self._app) if interface is not None else None) or self._bare()
         if not self.views.cache_something and not layer.caches(path_of(environ), ()):
             return None
-        known = tuple(environ.get(name) for name in ROUTED)
+        known = tuple([environ.get(name) for name in ROUTED])
         if known in self._uncached:
             return None
+        routed = self._routed.get(known)
+        return self._begin_there(layer, routed, environ) if routed is not None else self._route(layer, known, environ)
+
+    def _begin_there(self, layer: Layer, routed: Routed, environ: "WSGIEnvironment") -> Begun:
+        """Begin what goes to a known view. Only if it is to be opened, or has a session, Flask's request is made."""
+        request, name = request_of(environ), layer.cookie.name
+        native = self._request(environ) if name and name in environ.get("HTTP_COOKIE", "") else None
+        cookie = native.cookies.get(name) if native is not None else None
+        route, parameters = routed
+        marks = self.views.marks(route, request.method)
+        exchange = layer.begin(request, cookie, marks=marks, native=native, route=route, parameters=parameters)
+        page = page_here(self._mw.driver, layer, exchange)
+        if page is None and native is None:
+            exchange.native = self._request(environ)
+        return Begun(layer, exchange, page)
+
+    def _route(self, layer: Layer, known: Asked, environ: "WSGIEnvironment") -> Begun | None:
+        """Begin what has to be routed first, as Flask would."""
         native = self._request(environ)
         marks, route, parameters = self.views.find(native)
         if not layer.caches(native.path, marks):
             if native.url_rule is not None:
                 self._remember(known)
             return None
+        if native.url_rule is not None and self.views.routed_by_url:
+            if len(self._routed) >= MOST:
+                self._routed = {}
+            self._routed[known] = Routed(route, parameters)
         cookie = native.cookies.get(layer.cookie.name)
         exchange = layer.begin(
             translated(native), cookie, marks=marks, native=native, route=route, parameters=parameters

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import msgspec
 
 from redis_mw.caching.pages.made import Hidden
+from redis_mw.http.request import Request
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -77,10 +78,29 @@ def asked(environ: "WSGIEnvironment") -> Asked:
     return tuple(environ.get(name) for name in URL)
 
 
+def request_of(environ: "WSGIEnvironment") -> Request:
+    """A request as the layer has it, as ``passage.translated`` makes it of Flask's own class of requests."""
+    headers = EnvironFields.of(environ)
+    return Request(
+        method=environ["REQUEST_METHOD"].upper(),
+        path=path_of(environ),
+        query=environ.get("QUERY_STRING", ""),
+        scheme=environ.get("wsgi.url_scheme", "http"),
+        host=headers.get("host") or "",
+        headers=headers,
+        client=environ.get("REMOTE_ADDR"),
+        root=_decoded(environ.get("SCRIPT_NAME") or "").rstrip("/"),
+    )
+
+
 def path_of(environ: "WSGIEnvironment") -> str:
     """The path that Flask routes on."""
-    path: str = environ.get("PATH_INFO", "")
-    return "/" + path.encode("latin-1").decode(errors="replace").lstrip("/")
+    return "/" + _decoded(environ.get("PATH_INFO") or "").lstrip("/")
+
+
+def _decoded(text: str) -> str:
+    """A part of a URL, of which servers give the bytes as Latin-1."""
+    return text.encode("latin-1").decode(errors="replace")
 
 
 def shown(environ: "WSGIEnvironment", hidden: Hidden) -> "WSGIEnvironment":

@@ -8,6 +8,8 @@ from typing import Any
 from flask import Flask
 from flask.wrappers import Request
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Rule
+from werkzeug.routing.converters import DEFAULT_CONVERTERS
 
 from redis_mw.policy.marks import Placed, marks_of, marks_on
 from redis_mw.settings import Cached
@@ -31,7 +33,7 @@ class Views:
         parameters = dict(_texts(request.view_args)) if request.view_args else {}
         if request.method == "OPTIONS" and getattr(rule, "provide_automatic_options", False):
             return (), rule.endpoint, parameters  # Flask answers, and no view is called
-        return self._marks(rule.endpoint, request.method), rule.endpoint, parameters
+        return self.marks(rule.endpoint, request.method), rule.endpoint, parameters
 
     def of_path(self, request: Request, path: str) -> tuple[Placed, ...]:
         """The marks of the view that would answer a GET for a path, where another request is answered."""
@@ -39,17 +41,26 @@ class Views:
         if adapter is None:
             return ()
         try:
-            return self._marks(adapter.match(path, method="GET")[0], "GET")
+            return self.marks(adapter.match(path, method="GET")[0], "GET")
         except HTTPException:
             return ()
 
     @cached_property
     def cache_something(self) -> bool:
         """Whether any view has its responses kept. All views are there when the first request comes."""
-        marks = (mark for endpoint in self._app.view_functions for mark in self._marks(endpoint, "GET"))
+        marks = (mark for endpoint in self._app.view_functions for mark in self.marks(endpoint, "GET"))
         return any(isinstance(placed.mark.policy, Cached) for placed in marks)
 
-    def _marks(self, endpoint: str, method: str) -> tuple[Placed, ...]:
+    @cached_property
+    def routed_by_url(self) -> bool:
+        """Whether a request's URL and method alone decide where it goes, by what Flask and werkzeug have themselves."""
+        app = self._app
+        stock = type(app).create_url_adapter is Flask.create_url_adapter and "create_url_adapter" not in vars(app)
+        converters = {*app.url_map.converters.values()} <= {*DEFAULT_CONVERTERS.values()}
+        return stock and converters and app.url_rule_class is Rule and app.request_class is Request
+
+    def marks(self, endpoint: str, method: str) -> tuple[Placed, ...]:
+        """The marks that hold for a request of this method which goes to the view of this endpoint."""
         view = self._app.view_functions.get(endpoint)
         cls = getattr(view, "view_class", None)
         known = endpoint, method if cls is not None else ""

@@ -6,10 +6,15 @@ from urllib.parse import parse_qs
 import pytest
 from by_hand import until
 from flask import Flask, Response, jsonify, make_response, redirect, request, request_started, send_file
+from flask import Request as request_class
 from flask_site import status_of
+from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.test import EnvironBuilder
 
 from redis_mw import Cache, Cached, Rule, cached, current
 from redis_mw.testing import count_round_trips, outage
+from redis_mw_flask.environs import request_of
+from redis_mw_flask.passage import translated
 
 TEXT = {"Content-Type": "text/plain"}
 
@@ -67,6 +72,52 @@ def test_what_is_asked_of_a_page_in_memory_costs_no_trip_either_and_flask_sees_n
     assert (same.status_code, same.data, same.headers["ETag"]) == (304, b"", etag)
     assert (part.status_code, part.text, part.headers["Content-Range"]) == (206, "ell", "bytes 1-3/5")
     assert (head.status_code, head.data, head.headers["Content-Length"]) == (200, b"", "5")
+
+
+def test_a_session_of_nobodys_is_told_of_though_the_page_is_in_memory(cached_site):
+    site = cached_site("hello", cache=Cache())
+    until(lambda: site.trips() == 0, "it is not kept here")
+    site.heard.clear()
+    with count_round_trips() as trips:
+        assert status_of(site.get(cookie="session=junk")) == "hit"
+    assert trips.total == 0 and [event.name for event in site.heard] == ["session.rejected", "cache.hit"]
+
+
+def test_a_page_in_memory_is_not_sent_where_the_path_leads_nowhere_any_more(cached_site):
+    there = {"desk"}
+
+    class Thing(BaseConverter):
+        def to_python(self, value):
+            if value not in there:
+                raise ValidationError
+            return value
+
+    site = cached_site(cache=Cache())
+    site.app.url_map.converters["thing"] = Thing
+
+    @site.app.get("/thing/<thing:name>")
+    @cached(ttl=60)
+    def thing(name):
+        return name
+
+    until(lambda: site.trips("/thing/desk") == 0, "it is not kept here")
+    there.clear()
+    assert site.get("/thing/desk").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"path": "/page?a=b%20c&d"},
+        {"path": "//page/é%FF", "method": "head"},
+        {"path": "/page", "base_url": "https://shop.example:8443/in/here/"},
+        {"path": "/page", "headers": {"X-A": "é", "Content-Type": "text/plain", "Cookie": "a=1"}},
+        {"path": "/page", "environ_overrides": {"REMOTE_ADDR": "2001:db8::1", "QUERY_STRING": "\xe9"}},
+    ],
+)
+def test_an_environment_is_read_as_flask_reads_it(given):
+    environ = EnvironBuilder(**given).get_environ()
+    assert request_of(environ) == translated(request_class(environ))
 
 
 def test_a_page_in_memory_is_sent_only_after_a_limit_has_been_asked(cached_site):
