@@ -33,7 +33,8 @@ def djangos_tests(name: str, scratch: Path) -> Path:
         )
     with tarfile.open(archives[0]) as archive:
         wanted = [member for member in archive.getmembers() if f"/tests/{name}/" in member.name]
-        archive.extractall(scratch, members=wanted, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # 3.11 has none before 3.11.4
+        archive.extractall(scratch, members=wanted)
     found = next(scratch.glob("*/tests"))
     kept.mkdir(parents=True, exist_ok=True)
     try:
