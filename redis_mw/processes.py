@@ -4,7 +4,7 @@ import itertools
 import os
 import secrets as randomness
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -25,6 +25,35 @@ class PerProcess(Generic[T]):
             made = self._made.setdefault(pid, self._make())
             for parent in [other for other in list(self._made) if other != pid]:
                 _ = self._made.pop(parent, None)
+        return made
+
+
+class once(Generic[T]):  # it reads as functools.cached_property does
+    """A property that is made when it is first asked for, and is one and the same for all threads who ask at once.
+
+    ``functools.cached_property`` is not: since Python 3.12 each of them may get another one. What is made too much is
+    forgotten, so making it must do nothing else.
+    """
+
+    def __init__(self, make: Callable[[Any], T]) -> None:
+        self._make = make
+        self.__doc__ = make.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    if TYPE_CHECKING:  # it may be given, too; a method of that name would be asked each time
+
+        def __set__(self, thing: object, given: T) -> None: ...
+
+    @overload
+    def __get__(self, thing: None, owner: type) -> "once[T]": ...
+    @overload
+    def __get__(self, thing: object, owner: type) -> T: ...
+    def __get__(self, thing: Any, owner: type) -> "T | once[T]":
+        if thing is None:
+            return self
+        made: T = vars(thing).setdefault(self._name, self._make(thing))  # atomic; and found there from now on
         return made
 
 

@@ -34,6 +34,7 @@ from redis_mw.layer.layer import Layer
 from redis_mw.layer.rooms import rooms_of
 from redis_mw.layer.secrets import signing_secrets
 from redis_mw.limits.verdict import Explanation
+from redis_mw.processes import once
 from redis_mw.sessions.room import Room, furnish
 from redis_mw.settings import Settings, microseconds, replace
 from redis_mw.settings.urls import is_cluster
@@ -71,7 +72,7 @@ class Application:
         self._explained_by(self.sync)
         self._by_loop: dict[asyncio.AbstractEventLoop, AsyncRedisMW] = {}
 
-    @cached_property
+    @once
     def layer(self) -> Layer:
         """The request layer; raises ``SettingsError`` where cookies cannot be signed."""
         cookie = SessionCookie(name=django_settings.SESSION_COOKIE_NAME)

@@ -1,6 +1,5 @@
 """The direct face for asyncio: the same names as in ``sync``, awaited."""
 
-from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +12,7 @@ from redis_mw.faces.listening import events_of
 from redis_mw.faces.locks import AsyncLocks
 from redis_mw.faces.sync import RedisMW
 from redis_mw.layer.rooms import Rooms, rooms_of
+from redis_mw.processes import once
 from redis_mw.sessions import index
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.sessions.room import Room, furnish
@@ -48,15 +48,11 @@ class AsyncRedisMW:
     def __init__(self, settings: Settings | None = None, *, rooms: Rooms | None = None) -> None:
         self.settings = settings if settings is not None else Settings()
         self.events = events_of(self.settings)
-        self._rooms = rooms
+        self.rooms = rooms if rooms is not None else rooms_of(self.settings, self.events)
+        """What this face knows of limits, locks, cache. An integration shares its own: one memory for a process."""
         self.driver = AsyncDriver(self.settings, self.events)
 
-    @cached_property
-    def rooms(self) -> Rooms:
-        """What this face knows of limits, locks, cache. An integration shares its own: one memory for a process."""
-        return self._rooms if self._rooms is not None else rooms_of(self.settings, self.events)
-
-    @cached_property
+    @once
     def limits(self) -> AsyncLimits:
         """Rate limits asked by code; raises ``SettingsError`` where the settings turn limits off."""
         room = self.rooms.limits
@@ -64,7 +60,7 @@ class AsyncRedisMW:
             raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
         return AsyncLimits(self.driver, room)
 
-    @cached_property
+    @once
     def cache(self) -> AsyncCache:
         """Values kept by code; raises ``SettingsError`` where the settings turn the cache off."""
         room = self.rooms.caching
@@ -72,7 +68,7 @@ class AsyncRedisMW:
             raise SettingsError([Problem("cache", "is None: the cache is turned off", "leave it out to have it")])
         return AsyncCache(self.driver, room)
 
-    @cached_property
+    @once
     def locks(self) -> AsyncLocks:
         """Locks taken by code; raises ``SettingsError`` where the settings turn locks off."""
         room = self.rooms.locks
@@ -80,14 +76,14 @@ class AsyncRedisMW:
             raise SettingsError([Problem("locks", "is None: locks are turned off", "leave it out to have them")])
         return AsyncLocks(self.driver, room)
 
-    @cached_property
+    @once
     def sessions(self) -> AsyncSessions:
         """A user's sessions; raises ``SettingsError`` where the settings turn sessions off."""
         if self.settings.sessions is None:
             raise SettingsError([Problem("sessions", "is None: sessions are turned off", "leave it out to have them")])
         return AsyncSessions(self.driver, furnish(self.settings, self.settings.sessions, (), self.events))
 
-    @cached_property
+    @once
     def sync(self) -> RedisMW:
         """The face for code that runs in threads (a plain ``def`` endpoint); it has connections of its own."""
         return RedisMW(self.settings, rooms=self.rooms)

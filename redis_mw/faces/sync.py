@@ -1,7 +1,6 @@
 """The direct face for threads: what application code may ask of redis-mw outside a request's session."""
 
 from collections.abc import Callable
-from functools import cached_property
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +12,7 @@ from redis_mw.faces.limits import SyncLimits
 from redis_mw.faces.listening import events_of
 from redis_mw.faces.locks import SyncLocks
 from redis_mw.layer.rooms import Rooms, rooms_of
+from redis_mw.processes import once
 from redis_mw.sessions import index
 from redis_mw.sessions.record import SessionInfo
 from redis_mw.sessions.room import Room, furnish
@@ -50,15 +50,11 @@ class RedisMW:
         self.events = events_of(self.settings)
         self.before_close: list[Callable[[], object]] = []
         """What an integration has to end before the connections are closed."""
-        self._rooms = rooms
+        self.rooms = rooms if rooms is not None else rooms_of(self.settings, self.events)
+        """What this face knows of limits, locks, cache. An integration shares its own: one memory for a process."""
         self.driver = SyncDriver(self.settings, self.events)
 
-    @cached_property
-    def rooms(self) -> Rooms:
-        """What this face knows of limits, locks, cache. An integration shares its own: one memory for a process."""
-        return self._rooms if self._rooms is not None else rooms_of(self.settings, self.events)
-
-    @cached_property
+    @once
     def limits(self) -> SyncLimits:
         """Rate limits asked by code; raises ``SettingsError`` where the settings turn limits off."""
         room = self.rooms.limits
@@ -66,7 +62,7 @@ class RedisMW:
             raise SettingsError([Problem("limits", "is None: limits are turned off", "leave it out to have them")])
         return SyncLimits(self.driver, room)
 
-    @cached_property
+    @once
     def cache(self) -> SyncCache:
         """Values kept by code; raises ``SettingsError`` where the settings turn the cache off."""
         room = self.rooms.caching
@@ -74,7 +70,7 @@ class RedisMW:
             raise SettingsError([Problem("cache", "is None: the cache is turned off", "leave it out to have it")])
         return SyncCache(self.driver, room)
 
-    @cached_property
+    @once
     def locks(self) -> SyncLocks:
         """Locks taken by code; raises ``SettingsError`` where the settings turn locks off."""
         room = self.rooms.locks
@@ -82,7 +78,7 @@ class RedisMW:
             raise SettingsError([Problem("locks", "is None: locks are turned off", "leave it out to have them")])
         return SyncLocks(self.driver, room)
 
-    @cached_property
+    @once
     def sessions(self) -> SyncSessions:
         """A user's sessions; raises ``SettingsError`` where the settings turn sessions off."""
         if self.settings.sessions is None:
