@@ -28,6 +28,8 @@ MOST = 32
 """Tags of one entry."""
 SEED = 4
 """Random bytes of one half of a version; the others are the time."""
+NAME = 32
+"""Bytes of a name."""
 VERSION = 24
 """Bytes of a version."""
 
@@ -49,6 +51,13 @@ def names_of(tags: Sequence[Any]) -> tuple[str, ...]:
     if len(names) > MOST:
         raise ValueError(f"{len(names)} tags: an entry has {MOST} at most")
     return names
+
+
+def kept_versions(data: bytes, start: int, number: int) -> dict[str, bytes]:
+    """The tags that stand in an entry from there on, and the versions that they had."""
+    size = NAME + VERSION
+    each = [data[at : at + size] for at in range(start, start + number * size, size)]
+    return {part[:NAME].decode("ascii", "replace"): part[NAME:] for part in each if len(part) == size}
 
 
 class TagCommands:

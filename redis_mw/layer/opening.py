@@ -85,8 +85,8 @@ class Opening:
         """What is to be found out of the page that the request is for, None where there is none. Calls what users
         wrote.
 
-        Of one that nobody saw in time the answer is kept only if the
-        view, which has the request already, can see nothing in it that it should not.
+        Of one that nobody saw in time the answer is kept only if the view, which has the request already, can see
+        nothing in it that it should not.
         """
         room = self._rooms.caching
         if room is None or exchange.lookup is not None or exchange.refreshing:

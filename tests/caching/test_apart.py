@@ -5,9 +5,9 @@ from typing import Any
 import hypothesis
 from hypothesis import strategies as st
 
-from redis_mw.caching.apart import NEVER, kept_versions, worth
+from redis_mw.caching.apart import NEVER, worth
 from redis_mw.caching.pending import AT_ONCE, Pending
-from redis_mw.caching.tags import VERSION
+from redis_mw.caching.tags import VERSION, kept_versions
 from redis_mw.errors import RedisUnavailable
 from redis_mw.flows import Batch, Command, Flow, together
 

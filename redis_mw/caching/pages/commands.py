@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias, cast
 import msgspec
 
 from redis_mw.caching.leases import Claim, LeaseCommands
-from redis_mw.caching.pages.page import CHUNKED, Packed, Page, head_of
-from redis_mw.caching.tags import TagCommands
+from redis_mw.caching.pages.page import CHUNKED, HEAD, Packed, Page, head_of
+from redis_mw.caching.tags import TagCommands, kept_versions
 from redis_mw.caching.values.commands import FIRST_US, LONGEST_US, SHORTEST_US, clock
 from redis_mw.flows import Command, Script
 from redis_mw.keys import key
@@ -76,6 +76,31 @@ class Looked(msgspec.Struct, frozen=True, gc=False):
     def is_leased(self) -> bool:
         """Whether somebody has the lease, and it was wanted."""
         return self.claim is not None or self.left_us is not None
+
+    @property
+    def kept(self) -> dict[str, bytes]:
+        """The tags of the page, and the versions that they had."""
+        return kept_versions(self.meta, HEAD.size, self.meta[4])
+
+    @property
+    def stored_us(self) -> int:
+        return int.from_bytes(self.meta[5:13], "big")
+
+    def gone(self) -> "Looked":
+        """A tag of it was dropped."""
+        return msgspec.structs.replace(self, what="nothing", meta=b"", body=b"")
+
+    def softened(self, us: int) -> "Looked":
+        """A tag of it was dropped softly, at that time."""
+        return msgspec.structs.replace(self, what="stale", soft_us=us)
+
+    def leased_as(self, other: "Looked") -> "Looked":
+        """The same with the lease of another reply."""
+        return msgspec.structs.replace(self, claim=other.claim, left_us=other.left_us, useless=other.useless)
+
+    def taken_by(self, claim: Claim | None) -> "Looked":
+        """The same with another claim."""
+        return msgspec.structs.replace(self, claim=claim)
 
 
 class Storing(msgspec.Struct, frozen=True, gc=False):

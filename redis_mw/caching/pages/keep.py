@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from redis_mw.caching.apart import dropped, holding
+from redis_mw.caching.apart import NEVER, dropped, holding
 from redis_mw.caching.leases import Claim, given_back
 from redis_mw.caching.pages import apart
 from redis_mw.caching.pages.commands import Storing, lasts_ms
@@ -120,7 +120,7 @@ def _kept_apart(room: Room, claim: Claim, storing: Storing) -> Flow[Kept]:
     storing = yield from _ready(room, claim, storing, versions)
     replies: Any = yield from send(room.pages.store(claim, storing), *holding(room, apart.lasts(page, had)))
     kept: Kept | Failure = replies[0]
-    if isinstance(kept, Failure):
+    if isinstance(kept, Failure) or NEVER in had.values():  # stored, but nobody can use it, nor what was there
         return "away"
     room.memory.hangs.note(storing.name, page.tags)
     return "dropped" if dropped(had.values(), replies[1:]) else kept

@@ -108,7 +108,7 @@ def _look(room: Room, question: Question, headers: Headers, owner: str, listen: 
                 room.tell("cache.damaged", question.name, outcome=str(damage)[:80])
                 if looked.claim is not None or looked.left_us is not None or not owner or not looked.meta:
                     return found
-                question = msgspec.structs.replace(question, unlike_us=_stored_us(looked.meta))
+                question = msgspec.structs.replace(question, unlike_us=looked.stored_us)
             else:
                 if looked.soft_us:
                     page = page.stale_since(looked.soft_us)
@@ -162,7 +162,3 @@ def _opened(room: Room, question: Question, looked: Looked) -> Flow[Any]:
             raise Damaged("a chunk is missing")
         body = b"".join(chunk for chunk in chunks if chunk is not None)
     return page.whole(body)
-
-
-def _stored_us(meta: bytes) -> int:
-    return int.from_bytes(meta[5:13], "big")

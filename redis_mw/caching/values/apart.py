@@ -4,18 +4,17 @@ Replicas are read from where the settings allow that.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from redis_mw.caching.apart import AFTER_MS, NEVER, Known, at_first, beside, completed, holding, kept_versions, worth
+from redis_mw.caching import apart
+from redis_mw.caching.apart import AFTER_MS, NEVER, beside, holding
 from redis_mw.caching.room import Room
 from redis_mw.caching.values.ask import Ask
 from redis_mw.caching.values.commands import Looked, Stored
 from redis_mw.caching.values.entry import HEAD, LAYOUT
-from redis_mw.flows import Failure, Flow, one
-
-TRIES = 3
-"""How often another entry may be stored while one is looked at."""
+from redis_mw.flows import Command, Failure, Flow
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -29,36 +28,19 @@ class Look(msgspec.Struct, frozen=True):
 
 
 def looked(room: Room, ask: Ask, look: Look) -> Flow[Looked | Failure]:
-    """What the script would say that could read the tags as well.
+    """What the script would say that could read the tags as well; see ``apart.looked``."""
 
-    One round trip where the tags are thought right and either all is good or the lease was wanted by the time alone;
-    else up to three.
-    """
+    def asking(stored_us: int | None) -> Command[Looked]:
+        unlike = look.unlike if stored_us is None else stored_us
+        options: Any = {"owner": look.owner, "haste": look.haste, "but_stored_us": unlike, "listen": look.listen}
+        return room.commands.look(ask.name, look.copy, **options)
+
     replicas = not look.listen and room.asks_replicas(ask.name)
     if replicas:
         read = yield from _read(room, ask, look)
         if read is not None:
             return read
-    command = room.commands.look(
-        *(ask.name, look.copy), owner=look.owner, haste=look.haste, but_stored_us=look.unlike, listen=look.listen
-    )
-    found: Looked | Failure
-    (found,), known = yield from beside(room, ask.name, ask.tags, command, draws=bool(look.owner))
-    if replicas and isinstance(found, Looked) and found.what == "fresh" and not found.is_leased:
-        room.changes((ask.name,))  # it was asked in vain, and would be again
-    for _ in range(TRIES):
-        if isinstance(found, Failure):
-            return found
-        judged, known = yield from _judged(room, ask, found, known)
-        if judged is found or not look.owner or found.is_leased:
-            return _claimed(judged, ask.tags, known)
-        # By its time alone it was fresh, so there was no lease for whoever makes it anew.
-        again = room.commands.look(ask.name, look.copy, owner=look.owner, but_stored_us=_stored_us(found.data))
-        found = yield from one(again)
-        if not isinstance(found, Failure) and found.what in ("nothing", "damaged"):
-            judged = msgspec.structs.replace(judged, claim=found.claim, left_us=found.left_us)
-            return _claimed(judged, ask.tags, known)
-    return found
+    return (yield from apart.looked(room, ask.name, ask.tags, asking, leads=bool(look.owner), in_vain=replicas))
 
 
 def _read(room: Room, ask: Ask, look: Look) -> Flow[Looked | None]:
@@ -66,44 +48,16 @@ def _read(room: Room, ask: Ask, look: Look) -> Flow[Looked | None]:
     (data, now_us), known = yield from beside(room, ask.name, ask.tags, *room.commands.read(ask.name, look.copy))
     if isinstance(data, Failure) or isinstance(now_us, Failure):
         return None
+    leads = bool(look.owner)
     if data is None:
-        return None if look.owner else Looked("nothing")
-    if len(data) < HEAD.size or data[0] != LAYOUT or _stored_us(data) == look.unlike:
+        return None if leads else Looked("nothing")
+    if len(data) < HEAD.size or data[0] != LAYOUT:
         return None
     _, _, _, _, stored_us, fresh_us, stale_us, cost_us, _ = HEAD.unpack_from(data)
-    early = (
-        look.haste is not None
-        and now_us + cost_us * look.haste >= fresh_us
-        and 5 * (fresh_us - now_us) <= fresh_us - stored_us
-    )
-    if now_us >= (stale_us if not look.owner else fresh_us) or (look.owner and early):
+    what = apart.Read(stored_us, fresh_us, stale_us, cost_us).what(now_us, look.haste, leads=leads)
+    if what is None or stored_us == look.unlike:
         return None
-    found = Looked("fresh" if now_us < fresh_us else "stale", data)
-    judged, _ = yield from _judged(room, ask, found, known)
-    return judged if judged is found or (not look.owner and judged.what == "stale") else None
-
-
-def _claimed(found: Looked, tags: Sequence[str], known: Known) -> Looked:
-    return msgspec.structs.replace(found, claim=at_first(found.claim, tags, known))
-
-
-def _judged(room: Room, ask: Ask, found: Looked, known: Known) -> Flow[tuple[Looked, Known]]:
-    """What was found, with what its tags make of it; the same if nothing."""
-    if found.what not in ("fresh", "stale"):
-        return found, known
-    kept = kept_versions(found.data, HEAD.size, found.data[2])
-    known = yield from completed(room, ask.name, kept, known)
-    match worth(kept, known)[0]:
-        case "gone":
-            return msgspec.structs.replace(found, what="nothing", data=b""), known
-        case "soft" if found.what == "fresh":
-            return msgspec.structs.replace(found, what="stale"), known
-        case _:
-            return found, known
-
-
-def _stored_us(data: bytes) -> int:
-    return int.from_bytes(data[4:12], "big")
+    return (yield from apart.read(room, ask.name, Looked(what, data), known, leads=leads))
 
 
 def versions(room: Room, lasting: Mapping[str, int]) -> Flow[dict[str, bytes]]:

@@ -66,7 +66,8 @@ def incr(room: Room, name: str, delta: int, tags: Tags = ()) -> Flow[int | Uncou
 
 
 def _touched(room: Room, name: str, ttl_us: int | None, tags: Tags) -> Flow[bool | Failure]:
-    room.changes((name,))
+    if ttl_us is not None:
+        room.changes((name,))
     ms = (ttl_us or 0) // 1000 + AFTER_MS
     read = (yield from versions(room, dict.fromkeys(tags, ms))) if room.apart else NONE_READ
     fresh: bool | Failure

@@ -20,8 +20,8 @@ import msgspec
 
 from redis_mw.caching.leases import Claim, LeaseCommands
 from redis_mw.caching.lifetimes import Lifetime
-from redis_mw.caching.tags import TagCommands, name_of
-from redis_mw.caching.values.entry import CHUNK, INTEGER
+from redis_mw.caching.tags import TagCommands, kept_versions, name_of
+from redis_mw.caching.values.entry import CHUNK, HEAD, INTEGER
 from redis_mw.flows import Command, Script
 from redis_mw.keys import key
 from redis_mw.scripts import script
@@ -58,6 +58,31 @@ class Looked(msgspec.Struct, frozen=True, gc=False):
     def is_leased(self) -> bool:
         """Whether somebody has the lease, and it was wanted."""
         return self.claim is not None or self.left_us is not None
+
+    @property
+    def kept(self) -> dict[str, bytes]:
+        """The tags of the entry, and the versions that they had."""
+        return kept_versions(self.data, HEAD.size, self.data[2])
+
+    @property
+    def stored_us(self) -> int:
+        return int.from_bytes(self.data[4:12], "big")
+
+    def gone(self) -> "Looked":
+        """A tag of it was dropped."""
+        return msgspec.structs.replace(self, what="nothing", data=b"")
+
+    def softened(self, us: int) -> "Looked":
+        """A tag of it was dropped softly, at that time."""
+        return msgspec.structs.replace(self, what="stale")
+
+    def leased_as(self, other: "Looked") -> "Looked":
+        """The same with the lease of another reply."""
+        return msgspec.structs.replace(self, claim=other.claim, left_us=other.left_us)
+
+    def taken_by(self, claim: Claim | None) -> "Looked":
+        """The same with another claim."""
+        return msgspec.structs.replace(self, claim=claim)
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):

@@ -15,7 +15,7 @@ from redis_mw.caching.values import apart
 from redis_mw.caching.values.apart import Look
 from redis_mw.caching.values.ask import Ask
 from redis_mw.caching.values.commands import Looked
-from redis_mw.caching.values.entry import HEAD, Entry, Packed, opened
+from redis_mw.caching.values.entry import Entry, Packed, opened
 from redis_mw.caching.values.reading import Damaged
 from redis_mw.flows import Failure, Flow, Wait, one, send
 
@@ -124,7 +124,7 @@ def _look(room: Room, ask: Ask, copy: int, owner: str, listen: bool = False) -> 
             room.tell("cache.damaged", ask.name, outcome=str(damage)[:80])
             if looked.claim is not None or not owner:
                 return Found(claim=looked.claim)
-            unlike = HEAD.unpack_from(looked.data)[4]
+            unlike = looked.stored_us
         else:
             stale = looked.what == "stale"
             return Found(packed, value, stale, looked.claim, looked.left_us, entry.cost_us)

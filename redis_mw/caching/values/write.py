@@ -164,7 +164,7 @@ def _stored(room: Room, pieces: Sequence[Piece], claim: Claim | None) -> Flow[li
     for each in pieces:
         said, replies = replies[: each.stored.copies], replies[each.stored.copies :]
         away = any(isinstance(reply, Failure) for reply in said) or any(
-            read.get(tag) is NEVER for tag in each.stored.tags
+            NEVER in (read.get(tag), had.get(tag)) for tag in each.stored.tags
         )
         outcomes.append(None if away else all(said) and not dropped)
         if lasts:
