@@ -24,10 +24,6 @@ ASKING: tuple[Argument, ...] = ("ASKING",)
 """What a server must be told before a command for a slot that it is just being given; its reply is of no interest."""
 MOST_HOPS = 4
 """How often a command follows what servers say of its slot."""
-CALM_S = 1.0
-"""Seconds from one look at the whole cluster to the next, whatever is heard in between."""
-AGAIN_S = 30.0
-"""Seconds after which it is looked at again though nothing was heard: a replica may have come or gone."""
 
 _REDIRECTION = re.compile("([0-9]{1,5}) (.*):([0-9]{1,5})")
 
@@ -133,6 +129,13 @@ def node(seed: Endpoint, address: Address, *, replica: bool = False) -> Endpoint
     scheme = seed.name.partition("://")[0]
     name = f"{scheme}://{host}:{address.port}/0"
     return msgspec.structs.replace(seed, name=name, host=address.host, port=address.port, replica=replica)
+
+
+def may_know(seeds: Sequence[Endpoint], chart: Chart | None) -> list[Endpoint]:
+    """Who may tell the chart: those that the url names, and the primaries that are known."""
+    named = {Address(seed.host, seed.port) for seed in seeds}
+    known = () if chart is None else chart.primaries
+    return [*seeds, *(node(seeds[0], address) for address in known if address not in named)]
 
 
 def _each(addresses: Iterable[Address]) -> tuple[Address, ...]:

@@ -12,7 +12,7 @@ from by_hand import until
 from clusters import Cluster
 from kept import kept_by
 from spread import Replica, Spread, behind, calm, processes, trips
-from visiting import FOR_EVER, Made, Origin
+from visiting import DAMAGES, FOR_EVER, Made, Origin, damage
 
 from redis_mw import AsyncRedisMW, Cached, Settings, replace
 from redis_mw.caching.pages.commands import Question
@@ -469,29 +469,13 @@ def test_a_value_that_is_damaged_is_a_miss_and_is_replaced(
     assert other.value("get_or_set", "a", lambda: "z", ttl=60) == "z" == other.value("get", "a")
 
 
-@pytest.mark.parametrize("how", ["list", "names", "page", "fields", "body", "all"])
+@pytest.mark.parametrize("how", DAMAGES)
 def test_a_page_that_is_damaged_is_a_miss_and_is_replaced(
     one: Spread, other: Spread, cluster: Cluster, kept: Any, how: str
 ) -> None:
     one.get()
     at = one.page()
-    fields = {field[:2].decode(): field for field in kept.hkeys(at)}
-    match how:
-        case "list":
-            kept.delete(at)
-            kept.rpush(at, "x")
-            kept.expire(at, 60)
-        case "names":
-            kept.hset(at, "v", "not a name, at all")
-        case "page":
-            kept.hset(at, fields["m:"], "junk")
-        case "fields":
-            kept.hset(at, fields["m:"], kept.hget(at, fields["m:"])[:60])
-        case "body":
-            kept.hdel(at, fields["b:"])
-        case _:
-            for field in kept.hkeys(at):
-                kept.hset(at, field, b"\x01\xff" * 100)
+    damage(kept, at, how)
     replica_at(cluster, at)
     assert other.get().ran
     replica_at(cluster, at)

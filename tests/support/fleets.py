@@ -23,7 +23,7 @@ def driver_of(url: str, **options: object) -> AsyncDriver:
     return AsyncDriver(Settings.from_mapping({"url": urls, **patient, **options}), Events([], time.time))
 
 
-def cached(*words: Argument, replica: bool = False, patience: float = 5.0, **rest: Any) -> Command[Any]:
+def cached(*words: Argument, replica: bool = False, patience: float = 20.0, **rest: Any) -> Command[Any]:
     """A command of the cache with one key, its second word."""
     keys, us = (str(words[1]),), int(patience * 1_000_000)
     return Command(words, lambda reply: reply, keys, role="cache", patience_us=us, replica=replica, **rest)
@@ -31,7 +31,7 @@ def cached(*words: Argument, replica: bool = False, patience: float = 5.0, **res
 
 def scripted(text: str, key: str) -> Command[Any]:
     script = Script("test", text, sha1(text.encode()).hexdigest())
-    return Command((), lambda reply: reply, (key,), script=script, role="cache", patience_us=5_000_000)
+    return Command((), lambda reply: reply, (key,), script=script, role="cache", patience_us=20_000_000)
 
 
 def keys_on_each(cluster: Any, prefix: str) -> list[str]:

@@ -244,6 +244,32 @@ class Process:
         self.colour.do(self.colour.mw.cache.drop_tag, *tags, soft=soft)
 
 
+DAMAGES = ("list", "names", "page", "fields", "body", "all")
+
+
+def damage(kept: Any, at: str, how: str) -> None:
+    """Have something else stand where a page is stored."""
+    fields = {field[:2].decode(): field for field in kept.hkeys(at)}
+    match how:
+        case "list":
+            kept.delete(at)
+            kept.rpush(at, "x")
+            kept.expire(at, 100)
+        case "names":
+            kept.hset(at, "v", "not a name, at all")
+        case "names in other bytes":
+            kept.hset(at, "v", b"\xff,\xfe")
+        case "page":
+            kept.hset(at, fields["m:"], "junk")
+        case "fields":
+            kept.hset(at, fields["m:"], kept.hget(at, fields["m:"])[:60])
+        case "body":
+            kept.hdel(at, fields["b:"])
+        case _:
+            for field in kept.hkeys(at):
+                kept.hset(at, field, b"\x01\xff" * 100)
+
+
 def _pairs(headers: Any) -> Iterable[tuple[str, str]]:
     """The fields as they came, also of a request that is made of another one."""
     return _pairs(headers.headers) if isinstance(headers, Without) else headers.pairs

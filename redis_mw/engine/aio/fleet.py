@@ -12,15 +12,13 @@ from contextvars import Context
 from redis_mw.engine.aio.lookout import Lookout
 from redis_mw.engine.aio.station import Station
 from redis_mw.engine.batches import QUICK
-from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, name_of, node, seeds, slot_of
+from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, may_know, name_of, node, seeds, slot_of
 from redis_mw.engine.endpoint import Endpoint
+from redis_mw.engine.roll import LOOKS, Place, Roll, nobody_tells
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
 from redis_mw.flows import Command
 from redis_mw.settings import Settings
-
-LOOKS = 2
-"""How many looks at the cluster without a server until it is let go."""
 
 
 class Fleet:
@@ -47,10 +45,9 @@ class Fleet:
         self._events = events
         self._loop = loop
         self._lets_go = lets_go
-        self._chart: Chart | None = None
-        self._stations: dict[tuple[Address, bool], Station] = {}
-        self._absent: dict[tuple[Address, bool], int] = {}
-        self._guests: dict[Address, int] = {}
+        self._roll = Roll()
+        self._stations: dict[Place, Station] = {}
+        self._absent: dict[Place, int] = {}
         self._followers: list[Callable[[], None]] = []
         self._leaving: set[asyncio.Task[None]] = set()
         self._lookout = Lookout(
@@ -67,11 +64,11 @@ class Fleet:
 
     async def charted(self, within: float) -> bool:
         """Whether it is known who has what; waits for that, but not longer than ``within``."""
-        if self._chart is None:
+        if self._roll.chart is None:
             await self._lookout.wait(within)
         else:
             self._lookout.look_if_old()
-        return self._chart is not None
+        return self._roll.chart is not None
 
     def way(self, command: Command[object]) -> Station | RedisUnavailable:
         """The server for a command: where the settings allow it a replica that is not away, else the primary."""
@@ -91,24 +88,17 @@ class Fleet:
         shard = self._shard(slot)
         return shard if isinstance(shard, RedisUnavailable) else self._station(shard.primary)
 
-    def redirected(self, told: Redirection) -> Station:
+    def redirected(self, told: Redirection) -> Station | RedisUnavailable:
         """Where a server says that a command belongs; what it says for good is learnt, and the rest asked for."""
-        assert self._chart is not None
-        address = told.address
-        shard = self._chart.shard(told.slot)
-        if address.host in ("", "?") and shard is not None:  # a server that does not know its own host
-            address = Address(shard.primary.host, address.port)
-        if told.asking:
-            if address not in self._chart.primaries:
-                known = address in self._guests
-                self._guests[address] = 0
-                if not known:
-                    self._tell()
-        else:
+        chart = self._roll.chart
+        if chart is None:
+            return nobody_tells(self.name)
+        if not told.asking:
             self._lookout.look()
-            if shard is None or shard.primary != address:
-                self._chart = self._chart.moved(told.slot, address)
-                self._tell()
+        roll, address = self._roll.redirected(chart, told)
+        if roll is not self._roll:
+            self._roll = roll
+            self._tell()
         return self._station(address)
 
     def look(self) -> None:
@@ -118,7 +108,7 @@ class Fleet:
     def follows(self, follower: Callable[[], None]) -> None:
         """Call this now if the servers are known, and whenever they may have changed; see that they will be known."""
         self._followers.append(follower)
-        if self._chart is None:
+        if self._roll.chart is None:
             self._lookout.look()
         else:
             follower()
@@ -126,7 +116,7 @@ class Fleet:
     @property
     def answering(self) -> tuple[Address, ...]:
         """The primaries, and who was named for a while as one that is just becoming it."""
-        return () if self._chart is None else tuple(dict.fromkeys((*self._chart.primaries, *self._guests)))
+        return self._roll.answering
 
     def server(self, address: Address) -> Station:
         """One of ``answering``."""
@@ -134,9 +124,11 @@ class Fleet:
 
     async def ping(self, within: float) -> None:
         """Raise RedisUnavailable unless every primary answers on a connection of its own."""
-        if not await self.charted(within) or self._chart is None:
-            raise RedisUnavailable(f"nobody tells which servers {self.name} has")
-        for address in self._chart.primaries:
+        _ = await self.charted(within)
+        chart = self._roll.chart
+        if chart is None:
+            raise nobody_tells(self.name)
+        for address in chart.primaries:
             await self._station(address).ping(within)
 
     async def close(self) -> None:
@@ -149,15 +141,10 @@ class Fleet:
             await station.close()
 
     def _shard(self, slot: int | None) -> Shard | RedisUnavailable:
-        if self._chart is None:
-            return RedisUnavailable(f"nobody tells which servers {self.name} has")
-        if slot is None:
-            return Shard(random.choice(self._chart.primaries))
-        return self._chart.shard(slot) or self._nobody(slot)
-
-    def _nobody(self, slot: int) -> RedisUnavailable:
-        self._lookout.look()
-        return RedisUnavailable(f"no server of {self.name} has slot {slot}")
+        shard = self._roll.shard(self.name, slot)
+        if isinstance(shard, RedisUnavailable) and self._roll.chart is not None:
+            self._lookout.look()  # somebody may have it by now
+        return shard
 
     def _station(self, address: Address, *, replica: bool = False) -> Station:
         station = self._stations.get((address, replica))
@@ -175,22 +162,15 @@ class Fleet:
     # What is heard of the cluster.
 
     def _who_may_know(self) -> list[Endpoint]:
-        known = () if self._chart is None else self._chart.primaries
-        named = {Address(seed.host, seed.port) for seed in self._seeds}
-        return [*self._seeds, *(node(self._seeds[0], address) for address in known if address not in named)]
+        return may_know(self._seeds, self._roll.chart)
 
     def _found(self, chart: Chart) -> None:
-        self._chart = chart
-        self._guests = {
-            address: looks + 1
-            for address, looks in self._guests.items()
-            if looks + 1 < LOOKS and address not in chart.primaries
-        }
+        self._roll = self._roll.found(chart)
         self._tell()
         self._let_go()
 
     def _unknown(self) -> None:
-        if self._chart is None and self._followers:
+        if self._roll.chart is None and self._followers:
             self._lookout.look()
 
     def _tell(self) -> None:
@@ -198,13 +178,11 @@ class Fleet:
             follower()
 
     def _let_go(self) -> None:
-        assert self._chart is not None
-        present = {(address, False) for address in self.answering} | {(each, True) for each in self._chart.replicas}
-        for key, station in tuple(self._stations.items()):
-            looks = 0 if key in present else self._absent.get(key, 0) + 1
-            self._absent[key] = looks
-            if looks >= LOOKS and station.idle and self._lets_go(station):
-                del self._stations[key], self._absent[key]
+        self._absent = self._roll.absent(self._stations, self._absent)
+        for place in [place for place, looks in self._absent.items() if looks >= LOOKS]:
+            station = self._stations[place]
+            if station.idle and self._lets_go(station):
+                del self._stations[place], self._absent[place]
                 leaving = self._loop.create_task(station.close(), context=Context())
                 self._leaving.add(leaving)
                 leaving.add_done_callback(self._leaving.discard)

@@ -8,15 +8,13 @@ from time import monotonic
 
 from redis_mw.engine.aio.lane import opened
 from redis_mw.engine.aio.wire import LATE, Exchange, Wire
-from redis_mw.engine.cluster import AGAIN_S, CALM_S, QUESTION, Address, Chart
+from redis_mw.engine.cluster import QUESTION, Address, Chart
 from redis_mw.engine.endpoint import Endpoint
+from redis_mw.engine.outlook import Outlook
 from redis_mw.engine.resp import packed
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.events import log
-from redis_mw.settings import Settings, seconds
-
-GRACE_S = 1.0
-"""Seconds that an attempt has beyond the time to connect; the first has ``warm_up``."""
+from redis_mw.settings import Settings
 
 
 class Lookout:
@@ -38,19 +36,14 @@ class Lookout:
         failed: Callable[[], None],
         refuses: Callable[[], bool],
     ) -> None:
-        self._name = name
         self._loop = loop
         self._servers = servers
         self._found = found
         self._failed = failed
         self._refuses = refuses
-        self._connect_s = seconds(settings.connect_within)
-        self._within = seconds(settings.warm_up)
+        self._outlook = Outlook(name, settings)
         self._attempt: asyncio.Task[None] | None = None
-        self._calm_until = 0.0
-        self._old_at = 0.0
         self._later: asyncio.TimerHandle | None = None
-        self._warned = False
         self._closed = False
 
     def look(self) -> None:
@@ -59,7 +52,7 @@ class Lookout:
             return
         # What an attempt under way hears may be of before.
         waits = self._attempt is not None or self._refuses()
-        calm = CALM_S if waits else self._calm_until - monotonic()
+        calm = self._outlook.calm(monotonic(), waits=waits)
         if calm > 0:
             self._later = self._loop.call_later(calm, self._look_now, context=Context())
         else:
@@ -67,13 +60,13 @@ class Lookout:
 
     def look_if_old(self) -> None:
         """The same if the chart has been there for so long that something may have changed unheard."""
-        if monotonic() >= self._old_at:
+        if self._outlook.is_old(monotonic()):
             self.look()
 
     async def wait(self, within: float) -> None:
         """Return when the attempt that is due or under way has ended, or the time is over; at once while it is calm."""
         if self._attempt is None:
-            if self._closed or self._refuses() or monotonic() < self._calm_until:
+            if self._closed or self._refuses() or self._outlook.calm(monotonic()) > 0:
                 return
             self._begin()
         attempt = self._attempt
@@ -101,7 +94,7 @@ class Lookout:
         self._attempt = self._loop.create_task(self._try(), context=Context())
 
     async def _try(self) -> None:
-        within, self._within = self._within, self._connect_s + GRACE_S
+        within = self._outlook.begins()
         chart: Chart | None = None
         problems: list[str] = []
         try:
@@ -112,17 +105,11 @@ class Lookout:
             log.exception("a cluster could not be asked for its servers")
         finally:
             self._attempt = None
-            now = monotonic()
-            self._calm_until = now + CALM_S
-            self._old_at = now + AGAIN_S
+        self._outlook.ended(monotonic(), problems if chart is None else ())
         if chart is not None:
-            self._warned = False
             self._found(chart)
-            return
-        if not self._warned:
-            self._warned = True
-            log.warning("nobody tells which servers %s has: %s", self._name, "; ".join(problems))
-        self._failed()
+        else:
+            self._failed()
 
     async def _ask_all(self, within: float, problems: list[str]) -> Chart | None:
         """The first answer. Who has none after the time to connect is asked on, and the next one beside it."""
@@ -134,7 +121,7 @@ class Lookout:
                 while servers or asking:
                     if servers:
                         asking.add(self._loop.create_task(self._ask(servers.pop(), within)))
-                    patience = self._connect_s if servers else None
+                    patience = self._outlook.connect_s if servers else None
                     done, asking = await asyncio.wait(asking, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                     for answer in (task.result() for task in done):
                         if isinstance(answer, Chart):

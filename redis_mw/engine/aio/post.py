@@ -137,8 +137,8 @@ class Post:
 
     def elsewhere(self, role: Role, told: Redirection, bulk: bool) -> Lane | RedisUnavailable:
         """The lane to where a server says that a command belongs."""
-        refusal = self.refusal()
-        return _lane(self.fleet().redirected(told), role, bulk) if refusal is None else refusal
+        station = self.refusal() or self.fleet().redirected(told)
+        return station if isinstance(station, RedisUnavailable) else _lane(station, role, bulk)
 
     def refusal(self) -> RedisUnavailable | None:
         """What everything is answered now, if nothing is to be sent at all."""

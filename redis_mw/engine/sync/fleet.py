@@ -6,21 +6,19 @@ as a replica to read from, and closed when the chart has been without it for a w
 
 import random
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import monotonic
 
 from redis_mw.engine.batches import QUICK
-from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, name_of, node, seeds, slot_of
+from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, may_know, name_of, node, seeds, slot_of
 from redis_mw.engine.endpoint import Endpoint
+from redis_mw.engine.roll import LOOKS, Place, Roll, nobody_tells
 from redis_mw.engine.sync.link import Link
 from redis_mw.engine.sync.lookout import Lookout
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
 from redis_mw.flows import Command
 from redis_mw.settings import Settings
-
-LOOKS = 2
-"""How many looks at the cluster without a server until it is let go."""
 
 
 class Fleet:
@@ -48,10 +46,9 @@ class Fleet:
         self._events = events
         self._lets_go = lets_go
         self._lock = threading.RLock()  # the garbage collector may close a driver in the middle of anything
-        self._chart: Chart | None = None
-        self._links: dict[tuple[Address, bool], Link] = {}
-        self._absent: dict[tuple[Address, bool], int] = {}
-        self._guests: Mapping[Address, int] = {}
+        self._roll = Roll()
+        self._links: dict[Place, Link] = {}
+        self._absent: dict[Place, int] = {}
         self._followers: list[Callable[[], None]] = []
         self._closed = False
         self._lookout = Lookout(
@@ -67,11 +64,11 @@ class Fleet:
 
     def charted(self, due: float) -> bool:
         """Whether it is known who has what; waits for that until ``due``."""
-        if self._chart is None:
+        if self._roll.chart is None:
             self._lookout.wait(due)
         else:
             self._lookout.look_if_old()
-        return self._chart is not None
+        return self._roll.chart is not None
 
     def way(self, command: Command[object]) -> Link | RedisUnavailable:
         """The server for a command: where the settings allow it a replica that is not away, else the primary."""
@@ -93,21 +90,15 @@ class Fleet:
 
     def redirected(self, told: Redirection, quick: bool) -> Link | RedisUnavailable:
         """Where a server says that a command belongs; what it says for good is learnt, and the rest asked for."""
-        address = told.address
+        if not told.asking:
+            self._lookout.look()
         with self._lock:
-            chart = self._chart
+            chart = self._roll.chart
             if chart is None:
-                return self._nobody_tells()
-            shard = chart.shard(told.slot)
-            if address.host in ("", "?") and shard is not None:  # a server that does not know its own host
-                address = Address(shard.primary.host, address.port)
-            if told.asking:
-                if address not in chart.primaries and self._guests.get(address) != 0:
-                    self._learn(chart, {**self._guests, address: 0})
-            else:
-                self._lookout.look()
-                if shard is None or shard.primary != address:
-                    self._learn(chart.moved(told.slot, address), self._guests)
+                return nobody_tells(self.name)
+            roll, address = self._roll.redirected(chart, told)
+            if roll is not self._roll:
+                self._learn(roll)
         return self._unless_away(address, quick)
 
     def server(self, address: Address) -> Link:
@@ -119,16 +110,18 @@ class Fleet:
         with self._lock:
             if follower not in self._followers:
                 self._followers.append(follower)
-            if self._chart is not None:
+            if self._roll.chart is not None:
                 follower()
                 return
         self._lookout.look()
 
     def ping(self, within: float) -> None:
         """Raise RedisUnavailable unless every primary answers on a connection of its own."""
-        if not self.charted(monotonic() + within) or self._chart is None:
-            raise self._nobody_tells()
-        for address in self._chart.primaries:
+        _ = self.charted(monotonic() + within)
+        chart = self._roll.chart
+        if chart is None:
+            raise nobody_tells(self.name)
+        for address in chart.primaries:
             self._link(address).ping(within)
 
     def close(self) -> None:
@@ -144,19 +137,10 @@ class Fleet:
             link.forget()
 
     def _shard(self, slot: int | None) -> Shard | RedisUnavailable:
-        chart = self._chart
-        if chart is None:
-            return self._nobody_tells()
-        if slot is None:
-            return Shard(random.choice(chart.primaries))
-        return chart.shard(slot) or self._nobody_has(slot)
-
-    def _nobody_tells(self) -> RedisUnavailable:
-        return RedisUnavailable(f"nobody tells which servers {self.name} has")
-
-    def _nobody_has(self, slot: int) -> RedisUnavailable:
-        self._lookout.look()
-        return RedisUnavailable(f"no server of {self.name} has slot {slot}")
+        shard = self._roll.shard(self.name, slot)
+        if isinstance(shard, RedisUnavailable) and self._roll.chart is not None:
+            self._lookout.look()  # somebody may have it by now
+        return shard
 
     def _unless_away(self, address: Address, quick: bool) -> Link | RedisUnavailable:
         link = self._link(address)
@@ -188,51 +172,38 @@ class Fleet:
     # What is heard of the cluster.
 
     def _who_may_know(self) -> list[Endpoint]:
-        known = () if self._chart is None else self._chart.primaries
-        named = {Address(seed.host, seed.port) for seed in self._seeds}
-        return [*self._seeds, *(node(self._seeds[0], address) for address in known if address not in named)]
+        return may_know(self._seeds, self._roll.chart)
 
     def _unknown(self) -> None:
-        if self._chart is None and self._followers:
+        if self._roll.chart is None and self._followers:
             self._lookout.look()
 
     def _found(self, chart: Chart) -> None:
         with self._lock:
-            guests = {
-                address: looks + 1
-                for address, looks in self._guests.items()
-                if looks + 1 < LOOKS and address not in chart.primaries
-            }
-            self._learn(chart, guests)
-            gone = self._gone(chart)
-        for key, link in gone:
-            if self._lets_go(link) and self._left(key):
+            self._learn(self._roll.found(chart))
+            self._absent = self._roll.absent(self._links, self._absent)
+            gone = [(place, self._links[place]) for place, looks in self._absent.items() if looks >= LOOKS]
+        for place, link in gone:
+            if self._lets_go(link) and self._left(place):
                 link.close()
 
-    def _learn(self, chart: Chart, guests: Mapping[Address, int]) -> None:
+    def _learn(self, roll: Roll) -> None:
         """Who newly may answer is made known before anybody is sent there, who no longer does only after that."""
-        answering = tuple(dict.fromkeys((*chart.primaries, *guests)))
-        if not set(answering) <= set(self.answering):
-            self.answering = tuple(dict.fromkeys((*self.answering, *answering)))
+        if not set(roll.answering) <= set(self.answering):
+            self.answering = tuple(dict.fromkeys((*self.answering, *roll.answering)))
             self._tell()
-        self._chart, self._guests, self.answering = chart, guests, answering
+        self._roll, self.answering = roll, roll.answering
         self._tell()
 
-    def _left(self, key: tuple[Address, bool]) -> bool:
+    def _left(self, place: Place) -> bool:
         """Forget it, unless somebody has been sent there meanwhile."""
-        address, replica = key
+        address, replica = place
         with self._lock:
             if address in self.answering and not replica:
                 return False
-            del self._links[key], self._absent[key]
+            del self._links[place], self._absent[place]
             return True
 
     def _tell(self) -> None:
         for follower in tuple(self._followers):
             follower()
-
-    def _gone(self, chart: Chart) -> list[tuple[tuple[Address, bool], Link]]:
-        """Those that the chart has been without for so many looks."""
-        present = {(address, False) for address in self.answering} | {(address, True) for address in chart.replicas}
-        self._absent = {key: self._absent.get(key, 0) + 1 for key in self._links if key not in present}
-        return [(key, self._links[key]) for key, looks in self._absent.items() if looks >= LOOKS]

@@ -7,19 +7,18 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TypeAlias
 
-from redis_mw.engine.cluster import AGAIN_S, CALM_S, QUESTION, Address, Chart
+from redis_mw.engine.cluster import QUESTION, Address, Chart
 from redis_mw.engine.endpoint import Endpoint
+from redis_mw.engine.outlook import Outlook
 from redis_mw.engine.resp import packed
 from redis_mw.engine.sync.connection import Connection
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.events import log
-from redis_mw.settings import Settings, seconds
+from redis_mw.settings import Settings
 
 Answers: TypeAlias = "SimpleQueue[Chart | str | None]"
 """What servers tell, or why they do not; None: nobody wants to know any more."""
 
-GRACE_S = 1.0
-"""Seconds that an attempt has beyond the time to connect; the first has ``warm_up``."""
 JOIN_S = 1.0
 """How long the end waits for the thread; who still asks a server that does not answer ends when his time is over."""
 
@@ -43,22 +42,17 @@ class Lookout:
         failed: Callable[[], None],
         refuses: Callable[[], bool],
     ) -> None:
-        self._name = name
         self._servers = servers
         self._found = found
         self._failed = failed
         self._refuses = refuses
-        self._connect_s = seconds(settings.connect_within)
-        self._within = seconds(settings.warm_up)
+        self._outlook = Outlook(name, settings)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._wanted = False
         self._asking = False
         self._attempts = 0
         self._answers: Answers = SimpleQueue()
-        self._calm_until = 0.0
-        self._old_at = 0.0
-        self._warned = False
         self._closed = False
 
     def look(self) -> None:
@@ -70,14 +64,14 @@ class Lookout:
 
     def look_if_old(self) -> None:
         """The same if the chart has been there for so long that something may have changed unheard."""
-        if monotonic() >= self._old_at:
+        if self._outlook.is_old(monotonic()):
             self.look()
 
     def wait(self, due: float) -> None:
         """Return when the attempt that is due or under way has ended, or the time is over; at once while it is calm."""
         with self._changed:
             if not self._asking:
-                if self._closed or self._refuses() or monotonic() < self._calm_until:
+                if self._closed or self._refuses() or self._outlook.calm(monotonic()) > 0:
                     return
                 self._wanted = True
                 if not self._start():
@@ -114,19 +108,18 @@ class Lookout:
             if self._thread is not threading.current_thread():
                 return
         while self._goes_on():
-            self._attempt()
+            problems = self._attempt()
             with self._changed:
                 self._asking = False
                 self._attempts += 1
-                self._calm_until = monotonic() + CALM_S
-                self._old_at = monotonic() + AGAIN_S
+                self._outlook.ended(monotonic(), problems)
                 self._changed.notify_all()
 
     def _goes_on(self) -> bool:
         """Rest until the next attempt may begin; False: nobody wants one."""
         with self._changed:
             while self._wanted and not self._closed:
-                rest = CALM_S if self._refuses() else self._calm_until - monotonic()
+                rest = self._outlook.calm(monotonic(), waits=self._refuses())
                 if rest <= 0:
                     self._wanted, self._asking, self._answers = False, True, SimpleQueue()
                     return True
@@ -134,23 +127,20 @@ class Lookout:
             self._thread = None
             return False
 
-    def _attempt(self) -> None:
-        within, self._within = self._within, self._connect_s + GRACE_S
-        problems: list[str] = []
+    def _attempt(self) -> list[str]:
+        """Ask, and tell what has come of it; why nothing has, if so."""
+        within, problems = self._outlook.begins(), list[str]()
         try:
             chart = self._ask_all(self._answers, monotonic() + within, problems)
             if self._closed:
-                return
+                return []
             if chart is not None:
-                self._warned = False
                 self._found(chart)
-                return
-            if not self._warned:
-                self._warned = True
-                log.warning("nobody tells which servers %s has: %s", self._name, "; ".join(problems))
+                return []
             self._failed()
         except Exception:  # a bug of ours must not end what everybody waits for
             log.exception("a cluster could not be asked for its servers")
+        return problems
 
     def _ask_all(self, answers: Answers, due: float, problems: list[str]) -> Chart | None:
         """The first answer. Who has none after the time to connect is asked on, and the next one beside it."""
@@ -164,7 +154,7 @@ class Lookout:
                 threading.Thread(target=_ask, args=asking, name="redis-mw-ask", daemon=True).start()
             left = due - monotonic()
             try:
-                answer = answers.get(timeout=max(0.0, min(left, self._connect_s) if servers else left))
+                answer = answers.get(timeout=max(0.0, min(left, self._outlook.connect_s) if servers else left))
             except Empty:
                 if monotonic() < due:
                     continue

@@ -9,7 +9,7 @@ import pytest
 from by_hand import until
 from kept import listeners as listening
 from stepping import Stepped
-from visiting import FOR_EVER, Made, Process
+from visiting import DAMAGES, FOR_EVER, Made, Process, damage
 
 from redis_mw import Cached, Event
 from redis_mw.caching.pages.commands import Question
@@ -314,31 +314,12 @@ def test_markers_of_useless_variants_do_not_grow_without_bound(process: Process,
     assert not process.get(headers=asks(Accept_Language="de")).ran
 
 
-@pytest.mark.parametrize("how", ["list", "names", "page", "fields", "body", "all", "names in other bytes"])
+@pytest.mark.parametrize("how", [*DAMAGES, "names in other bytes"])
 def test_what_is_damaged_or_foreign_is_a_miss_is_told_and_is_replaced(
     process: Process, kept: Any, heard: list[Event], how: str
 ) -> None:
     process.get()
-    at = process.room.pages.key(process.name())
-    fields = {field[:2].decode(): field for field in kept.hkeys(at)}
-    match how:
-        case "list":
-            kept.delete(at)
-            kept.rpush(at, "x")
-            kept.expire(at, 100)
-        case "names":
-            kept.hset(at, "v", "not a name, at all")
-        case "names in other bytes":
-            kept.hset(at, "v", b"\xff,\xfe")
-        case "page":
-            kept.hset(at, fields["m:"], "junk")
-        case "fields":
-            kept.hset(at, fields["m:"], kept.hget(at, fields["m:"])[:60])
-        case "body":
-            kept.hdel(at, fields["b:"])
-        case _:
-            for field in kept.hkeys(at):
-                kept.hset(at, field, b"\x01\xff" * 100)
+    damage(kept, process.room.pages.key(process.name()), how)
     heard.clear()
     assert process.get().ran
     assert [event.name for event in heard][:1] == ["cache.damaged"]

@@ -19,8 +19,7 @@ from fleets import (
 )
 from redis.crc import key_slot
 
-from redis_mw.engine import trips
-from redis_mw.engine.aio import lookout
+from redis_mw.engine import outlook, trips
 from redis_mw.engine.embedded import EmbeddedServer
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.flows import Batch, Command, Flow, Wait, one, send
@@ -248,7 +247,7 @@ def test_when_no_seed_has_answered_commands_are_answered_at_once_for_a_while(
             for _ in range(20):
                 assert isinstance(await driver.run(one(cached("GET", "k", patience=600))), RedisUnavailable)
             assert closed.connections == 1
-        monkeypatch.setattr(lookout, "CALM_S", 0.0)
+        monkeypatch.setattr(outlook, "CALM_S", 0.0)
         async with door(ends=True) as closed, driver_of(closed.url) as driver:
             for _ in range(3):
                 assert isinstance(await driver.run(one(cached("GET", "k", patience=600))), RedisUnavailable)

@@ -15,7 +15,7 @@ from fleets import (
     ours,
 )
 
-from redis_mw.engine.aio import lookout
+from redis_mw.engine import outlook
 from redis_mw.engine.embedded import EmbeddedServer
 from redis_mw.errors import RedisUnavailable
 from redis_mw.flows import one, send
@@ -61,8 +61,8 @@ def test_a_planned_failover_costs_no_command(own_cluster: Any, on_loop: OnLoop) 
 
 
 def test_servers_that_have_left_are_closed(own_cluster: Any, on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookout, "CALM_S", 0.02)
-    monkeypatch.setattr(lookout, "AGAIN_S", 0.0)
+    monkeypatch.setattr(outlook, "CALM_S", 0.02)
+    monkeypatch.setattr(outlook, "AGAIN_S", 0.0)
     key = "left:1"
 
     async def main() -> None:

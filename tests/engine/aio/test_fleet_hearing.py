@@ -18,7 +18,7 @@ from fleets import (
 )
 from redis.crc import key_slot
 
-from redis_mw.engine.aio import lookout
+from redis_mw.engine import outlook
 from redis_mw.flows import Flow, Wait, Woken, one, send
 
 OnLoop = Callable[[Callable[[], Any]], None]
@@ -164,7 +164,7 @@ def test_a_server_that_is_only_now_given_its_first_slot_must_be_heard_from_when_
 def test_who_watches_before_any_server_answers_begins_when_one_does(
     on_loop: OnLoop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookout, "CALM_S", 0.01)
+    monkeypatch.setattr(outlook, "CALM_S", 0.01)
 
     async def main() -> None:
         watcher = Watching()

@@ -6,21 +6,20 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from hashlib import sha1
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 from by_hand import until
-from fleets import Watching
+from fleets import Watching, cached, calls, keys_on_each, others, ours, scripted
 from redis.crc import key_slot
 
-from redis_mw.engine import trips
+from redis_mw.engine import outlook, trips
 from redis_mw.engine.embedded import EmbeddedServer
-from redis_mw.engine.sync import SyncDriver, lookout
+from redis_mw.engine.sync import SyncDriver
 from redis_mw.errors import CommandError, RedisUnavailable
-from redis_mw.flows import Argument, Command, Flow, Script, Wait, Woken, one, send
+from redis_mw.flows import Command, Flow, Wait, Woken, one, send
 
 DriverOf = Callable[..., SyncDriver]
 Trip = tuple[str, list[Any]]
@@ -46,44 +45,6 @@ def seen() -> Iterator[list[Trip]]:
     stop = trips.observe(lambda name, sent, _detached: trips_seen.append((name, [words[0] for words in sent])))
     yield trips_seen
     stop()
-
-
-def cached(*words: Argument, patience: float = 20.0, **rest: Any) -> Command[Any]:
-    """A command of the cache with one key, its second word."""
-    return Command(
-        words, lambda reply: reply, (str(words[1]),), role="cache", patience_us=int(patience * 1_000_000), **rest
-    )
-
-
-def scripted(text: str, key: str) -> Command[Any]:
-    script = Script("test", text, sha1(text.encode()).hexdigest())
-    return Command((), lambda reply: reply, (key,), script=script, role="cache", patience_us=20_000_000)
-
-
-def keys_on_each(cluster: Any, prefix: str) -> list[str]:
-    """Three keys, each on another primary."""
-    found: dict[Any, str] = {}
-    for number in count():
-        key = f"{prefix}:{number}"
-        _ = found.setdefault(cluster.primary_of(key), key)
-        if len(found) == 3:
-            break
-    return list(found.values())
-
-
-def another(cluster: Any, key: str) -> Any:
-    """A primary that does not have the key."""
-    return next(node for node in cluster.primaries() if node is not cluster.primary_of(key))
-
-
-def calls(node: Any, command: str) -> int:
-    """How often a server was given a command."""
-    return int(node.client().info("commandstats").get(f"cmdstat_{command}", {"calls": 0})["calls"])
-
-
-def ours(node: Any) -> int:
-    """How many connections of ours a server has."""
-    return sum(client["name"] == "redis-mw" for client in node.client().client_list())
 
 
 def threads() -> set[threading.Thread]:
@@ -220,7 +181,7 @@ def test_a_slot_that_has_moved_is_followed_and_the_second_time_known(
     driver = fleet_of(cluster.url)
     assert driver.run(one(cached("SET", key, "v"))) == b"OK"
     try:
-        cluster.move_slot(slot, another(cluster, key))
+        cluster.move_slot(slot, others(cluster, key)[0])
         seen.clear()
         for _ in range(2):
             assert driver.run(one(cached("GET", key))) == b"v"
@@ -234,7 +195,7 @@ def test_a_slot_that_is_on_its_way_is_asked_for_where_it_goes_each_time(
 ) -> None:
     key = "asked:1"
     slot, home = key_slot(key.encode()), cluster.primary_of(key)
-    there = another(cluster, key)
+    there = others(cluster, key)[0]
     driver = fleet_of(cluster.url)
     assert isinstance(driver.run(one(cached("DEL", key))), int)
     cluster.begin_move(slot, there)
@@ -252,7 +213,7 @@ def test_a_slot_that_is_on_its_way_is_asked_for_where_it_goes_each_time(
 def test_keys_of_which_one_has_gone_already_are_an_outage_of_their_flow(cluster: Any, fleet_of: DriverOf) -> None:
     key = "{try}:here"
     slot, home = key_slot(key.encode()), cluster.primary_of(key)
-    there = another(cluster, key)
+    there = others(cluster, key)[0]
     driver = fleet_of(cluster.url)
     assert driver.run(one(cached("SET", key, "v"))) == b"OK"
     cluster.begin_move(slot, there)
@@ -285,7 +246,7 @@ def test_a_script_that_is_unknown_where_its_slot_went_is_sent_there_as_text(
 ) -> None:
     key, *_ = keys_on_each(cluster, "went")
     slot, home = key_slot(key.encode()), cluster.primary_of(key)
-    there = another(cluster, key)
+    there = others(cluster, key)[0]
     other = next(other for other in keys_on_each(cluster, "stays") if cluster.primary_of(other) is not home)
     text = "return redis.call('INCR', KEYS[1]) -- where it went"
     driver = fleet_of(cluster.url)
@@ -305,7 +266,7 @@ def test_a_script_that_is_unknown_where_its_slot_went_is_sent_there_as_text(
 def test_a_script_that_is_unknown_where_its_slot_goes_runs_there_all_the_same(cluster: Any, fleet_of: DriverOf) -> None:
     key = "going:1"
     slot, home = key_slot(key.encode()), cluster.primary_of(key)
-    there = another(cluster, key)
+    there = others(cluster, key)[0]
     driver = fleet_of(cluster.url)
     assert isinstance(driver.run(one(cached("DEL", key))), int)
     cluster.begin_move(slot, there)
@@ -352,8 +313,8 @@ def test_a_planned_failover_costs_no_command(own_cluster: Any, fleet_of: DriverO
 def test_servers_that_have_left_are_closed(
     own_cluster: Any, fleet_of: DriverOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookout, "CALM_S", 0.02)
-    monkeypatch.setattr(lookout, "AGAIN_S", 0.0)
+    monkeypatch.setattr(outlook, "CALM_S", 0.02)
+    monkeypatch.setattr(outlook, "AGAIN_S", 0.0)
     key = "left:1"
     driver = fleet_of(own_cluster.url)
 
@@ -414,7 +375,7 @@ def test_while_no_seed_answers_nobody_waits_longer_than_its_patience(fleet_of: D
 def test_a_look_goes_on_though_nobody_waits_for_it(
     own_cluster: Any, fleet_of: DriverOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookout, "CALM_S", 3600.0)  # so there is no second one
+    monkeypatch.setattr(outlook, "CALM_S", 3600.0)  # so there is no second one
     for node in own_cluster.nodes:
         node.freeze()
     driver = fleet_of(own_cluster.url, warm_up=60)
@@ -429,13 +390,13 @@ def test_a_look_goes_on_though_nobody_waits_for_it(
 def test_when_no_seed_has_answered_commands_are_answered_at_once_for_a_while(
     fleet_of: DriverOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookout, "CALM_S", 3600.0)
+    monkeypatch.setattr(outlook, "CALM_S", 3600.0)
     with door(ends=True) as closed:
         driver = fleet_of(closed.url)
         for _ in range(20):
             assert isinstance(driver.run(one(cached("GET", "k", patience=600))), RedisUnavailable)
         assert closed.connections == 1
-    monkeypatch.setattr(lookout, "CALM_S", 0.0)
+    monkeypatch.setattr(outlook, "CALM_S", 0.0)
     with door(ends=True) as closed:
         driver = fleet_of(closed.url)
         for _ in range(3):
@@ -621,7 +582,7 @@ def test_the_death_of_a_primary_ends_it_until_its_successor_is_heard_though_nobo
 def test_who_watches_before_any_server_answers_begins_when_one_does(
     own_cluster: Any, fleet_of: DriverOf, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookout, "CALM_S", 0.01)
+    monkeypatch.setattr(outlook, "CALM_S", 0.01)
     for node in own_cluster.nodes:
         node.freeze()
     watcher = Watching()
