@@ -6,7 +6,7 @@ from typing import Any, cast
 from django.conf import settings as django_settings
 from django.http import HttpRequest
 
-from redis_mw.caching.pages.made import Hidden, cookies_left
+from redis_mw.caching.pages.hidden import Hidden, cookies_left
 from redis_mw_django.incoming import meta_name
 
 CSRF_LENGTHS = (32, 64)

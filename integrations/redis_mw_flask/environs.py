@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from redis_mw.caching.pages.made import Hidden
+from redis_mw.caching.pages.hidden import Hidden
 from redis_mw.http.request import Request
 
 if TYPE_CHECKING:

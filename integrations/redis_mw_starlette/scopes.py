@@ -7,7 +7,7 @@ from starlette.requests import HTTPConnection, Request
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from redis_mw.caching.pages.made import Hidden
+from redis_mw.caching.pages.hidden import Hidden
 from redis_mw.http.request import Request as HttpRequest
 
 NAMES = 256

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from redis_mw.caching.pages.entry import Entry as Cached
-from redis_mw.caching.pages.made import Hidden
+from redis_mw.caching.pages.hidden import Hidden
 from redis_mw.caching.pages.served import Served
 from redis_mw.errors import SessionLimitReached
 from redis_mw.flows import Flow, begun, done, together

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 
 from redis_mw.caching.pages import lookup as pages
 from redis_mw.caching.pages.entry import Entry as Page
+from redis_mw.caching.pages.hidden import Hidden
 from redis_mw.caching.pages.lookup import Lookup
-from redis_mw.caching.pages.made import Hidden
 from redis_mw.caching.pages.remembered import remembered
 from redis_mw.caching.pages.served import Served
 from redis_mw.caching.rules.status import CacheStatus

@@ -12,9 +12,9 @@ from kept import kept_by
 
 from redis_mw import AsyncRedisMW, Cached
 from redis_mw.caching.pages.entry import Entry
+from redis_mw.caching.pages.hidden import Without
 from redis_mw.caching.pages.keep import purge
 from redis_mw.caching.pages.lookup import Lookup, begin
-from redis_mw.caching.pages.made import Without
 from redis_mw.caching.pages.names import urls_to_purge
 from redis_mw.caching.room import Room
 from redis_mw.faces.attending import attend_cache

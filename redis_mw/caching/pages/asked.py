@@ -7,7 +7,7 @@ import msgspec
 
 from redis_mw.caching.pages.commands import Question
 from redis_mw.caching.pages.entry import Entry
-from redis_mw.caching.pages.made import OF_A_COPY, OF_SOMEBODY, Without
+from redis_mw.caching.pages.hidden import OF_A_COPY, OF_SOMEBODY, Without
 from redis_mw.caching.room import Room
 from redis_mw.caching.rules.directives import Directives, request_directives
 from redis_mw.caching.rules.reuse import FOR_THE_ORIGIN

@@ -1,6 +1,6 @@
 """One run of the application for a cached route: what may be kept of its answer, and what its client gets of that.
 
-The application was asked for the whole of it as nobody in particular (``made.hidden``), so what the client asks with
+The application was asked for the whole of it as nobody in particular (``hidden.py``), so what the client asks with
 regard to its own copy is answered here.
 """
 
@@ -12,20 +12,20 @@ import msgspec
 
 from redis_mw.caching.leases import Claim
 from redis_mw.caching.pages.entry import Entry
-from redis_mw.caching.pages.keep import give_up, keep, whole
+from redis_mw.caching.pages.hidden import OF_A_COPY, Without
+from redis_mw.caching.pages.keep import give_up, keep
 from redis_mw.caching.pages.look import Found, look
-from redis_mw.caching.pages.made import OF_A_COPY, Without
+from redis_mw.caching.pages.made import freshened, made, part_of
 from redis_mw.caching.pages.page import Packed, Page, squeezed
 from redis_mw.caching.pages.served import Served, answer_of, needs_body, served
 from redis_mw.caching.room import Room
-from redis_mw.caching.rules.answer import answer
-from redis_mw.caching.rules.fields import Pairs, stored_fields, updated_fields, without
+from redis_mw.caching.rules.fields import Pairs, updated_fields
 from redis_mw.caching.rules.freshness import SECOND
 from redis_mw.caching.rules.invalidation import groups
 from redis_mw.caching.rules.reuse import FAILURES, Forwarded, usable_on_error
 from redis_mw.caching.rules.status import CacheStatus, with_status
 from redis_mw.caching.rules.storing import Storable, Unstorable, storing
-from redis_mw.caching.rules.validation import is_about, is_not_modified, not_modified_fields, own_etag, with_etag
+from redis_mw.caching.rules.validation import is_about, is_not_modified, not_modified_fields, with_etag
 from redis_mw.caching.rules.vary import together, variant, vary
 from redis_mw.caching.tags import MOST, name_of
 from redis_mw.flows import Flow
@@ -148,8 +148,9 @@ class Fetch:
 
     def pack(self, body: bytes) -> None:
         """Compress the body beforehand: it takes a while for a large one, so it may be done on another thread."""
-        if self.records and not self._freshens and self._fits(body):
-            self._packed = squeezed(self._made(body), self._room.compress_from)
+        judgement = self._judgement
+        if isinstance(judgement, Storable) and self.claim is not None and not self._freshens and self._fits(body):
+            self._packed = squeezed(self._made(judgement, body), self._room.compress_from)
 
     def complete(self, body: bytes | None, *, accessed: bool, csrf: bool, sent: bool = False) -> Flow[None]:
         """Store the answer before its end is sent, or give the lease back. Once; later calls do nothing.
@@ -224,7 +225,7 @@ class Fetch:
         )
 
     def _keep(self, claim: Claim, judgement: Storable, body: bytes) -> Flow[None]:
-        page = self._made(body) if not self._freshens else self._freshened(judgement)
+        page = self._made(judgement, body)
         packed = self._packed or squeezed(page, self._room.compress_from)
         keeps_us = None
         if self._freshens and self.page is not None:
@@ -252,38 +253,24 @@ class Fetch:
         if self._freshens:
             self.page = page
 
-    def _made(self, body: bytes) -> Page:
-        """The page that the answer is."""
-        assert isinstance(self._judgement, Storable)
-        received_us = self._judgement.freshness.received_us
-        fields = stored_fields(
-            self._headers.pairs, received=received_us // SECOND, store_set_cookie=self._room.store_set_cookie
-        )
-        if self._status == 200 and self._headers.get("etag") is None:
-            question = self._found.question
-            self._etag = own_etag(question.name, question.variant, body)
-            fields = with_etag(fields, self._etag)
-        page = Page(
-            status=self._status,
-            fields=fields,
-            storable=self._judgement,
+    def _made(self, storable: Storable, body: bytes) -> Page:
+        """The page that the answer is, or makes of the one before."""
+        stores = self._room.store_set_cookie
+        if self._freshens and self.page is not None:
+            tags = self._all_tags(self.page.tags)  # a 304 need not name them again
+            return freshened(self.page, self._headers, storable, tags=tags, store_set_cookie=stores)
+        page = made(
+            self._found.question,
+            self._status,
+            self._headers,
+            body,
+            storable,
             cost_us=self._cost_us(),
-            own_etag=self._etag is not None,
             tags=self._all_tags(),
+            store_set_cookie=stores,
         )
-        return whole(page, body)
-
-    def _freshened(self, judgement: Storable) -> Page:
-        """The page that was there, with what a 304 says of it."""
-        assert self.page is not None
-        fields = updated_fields(
-            self.page.fields,
-            self._headers.pairs,
-            received=judgement.freshness.received_us // SECOND,
-            store_set_cookie=self._room.store_set_cookie,
-        )
-        tags = self._all_tags(self.page.tags)  # a 304 need not name them again
-        return msgspec.structs.replace(self.page, fields=fields, storable=judgement, tags=tags)
+        self._etag = page.headers.get("etag") if page.own_etag else None
+        return page
 
     def _all_tags(self, more: Iterable[str] = ()) -> tuple[str, ...]:
         """Those of the rule, those that were named in the view, and the groups of the answer; so many at most."""
@@ -311,17 +298,12 @@ class Fetch:
 
     def _answer_copy(self, body: bytes) -> None:
         """Answer what the client asks with regard to its copy, or a part; everything is known now."""
-        asks = any(self._request.headers.get(name) is not None for name in OF_A_COPY)
-        if not asks or self._status != 200:
-            return
-        now = self._now_us() // SECOND
-        fields = without(self._headers.pairs, "content-length")
-        if self._etag is not None:
-            fields = with_etag(fields, self._etag)
-        part = answer(self._request, 200, fields, len(body), age_us=0, now=now)
-        if part.status != 200:
-            left = without(part.fields, "age")
-            self.instead = Served(part.status, with_status(left, self.status()), body[part.start : part.stop])
+        if self._status == 200 and self._request.headers.has_any(OF_A_COPY):
+            fields = self._headers.pairs if self._etag is None else with_etag(self._headers.pairs, self._etag)
+            part = part_of(self._request, fields, len(body), now=self._now_us() // SECOND)
+            if part is not None:
+                sent = body[part.start : part.stop]
+                self.instead = Served(part.status, with_status(part.fields, self.status()), sent)
 
     def _send_page(self) -> Flow[None]:
         """The application has said that the page is still right: it is the answer."""

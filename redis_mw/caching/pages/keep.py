@@ -143,8 +143,3 @@ def _chunked(room: Room, claim: Claim, name: str, page: Page, packed: Packed) ->
         part = body[each * CHUNK : (each + 1) * CHUNK]
         _ = yield from send(room.pages.keep_chunk(claim, name, id, each, part, ms))
     return CHUNKS.pack(id.encode(), number)
-
-
-def whole(page: Page, body: bytes) -> Page:
-    """The page with its body."""
-    return msgspec.structs.replace(page, body=body, length=len(body))

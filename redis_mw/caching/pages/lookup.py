@@ -19,9 +19,9 @@ from redis_mw.caching.pages.boarding import Boarding, PageFlight
 from redis_mw.caching.pages.deciding import Decision, Incomplete, Refuse, Run, Serve, Wait, decide, stand_in
 from redis_mw.caching.pages.entry import Entry
 from redis_mw.caching.pages.fetch import Fetch
+from redis_mw.caching.pages.hidden import Hidden, hidden
 from redis_mw.caching.pages.keep import give_up
 from redis_mw.caching.pages.look import Found
-from redis_mw.caching.pages.made import Hidden, hidden
 from redis_mw.caching.pages.names import is_among
 from redis_mw.caching.pages.remembered import Remembered, page_of
 from redis_mw.caching.pages.served import Served, served
@@ -158,7 +158,7 @@ class Lookup:
         yield from self._ask(boards=False)
 
     def hidden(self, *, trusted: bool, own_cookies: frozenset[str], kept_fields: frozenset[str]) -> Hidden:
-        """What to hide of the request from the application; see ``made.hidden``."""
+        """What to hide of the request from the application; see ``hidden.py``."""
         fetch = self.fetch
         return hidden(
             self.entry,

@@ -61,6 +61,10 @@ class Page(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         """About how many bytes it takes in memory."""
         return 1024 + sum(len(name) + len(value) + 128 for name, value in self.fields) + len(self.body or b"")
 
+    def with_body(self, body: bytes) -> "Page":
+        """The same with all of its body."""
+        return msgspec.structs.replace(self, body=body, length=len(body))
+
     def stale_since(self, us: int) -> "Page":
         """The same as if its lifetime had ended then, with the windows behind it as long as they were."""
         fresh = self.freshness

@@ -4,8 +4,8 @@ from time import monotonic
 
 from redis_mw.caching.pages.commands import Question
 from redis_mw.caching.pages.entry import Entry
+from redis_mw.caching.pages.hidden import OF_A_COPY
 from redis_mw.caching.pages.look import Found
-from redis_mw.caching.pages.made import OF_A_COPY
 from redis_mw.caching.pages.names import is_among, url_of
 from redis_mw.caching.pages.page import Page
 from redis_mw.caching.pages.served import Served, answer_of, served
