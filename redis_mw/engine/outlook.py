@@ -5,6 +5,7 @@ Seconds, of one monotonic clock.
 
 from collections.abc import Sequence
 
+from redis_mw.engine.roll import nobody_tells
 from redis_mw.events import log
 from redis_mw.settings import Settings, seconds
 
@@ -37,7 +38,7 @@ class Outlook:
         """It has ended; if in vain with these problems, which are told once until one has not."""
         self._calm_until, self._old_at = now + CALM_S, now + AGAIN_S
         if problems and not self._warned:
-            log.warning("nobody tells which servers %s has: %s", self._name, "; ".join(problems))
+            log.warning("%s", nobody_tells(self._name, problems))
         self._warned = bool(problems)
 
     def calm(self, now: float, *, waits: bool = False) -> float:
@@ -47,3 +48,8 @@ class Outlook:
     def is_old(self, now: float) -> bool:
         """Whether something may have changed unheard since the last attempt."""
         return now >= self._old_at
+
+
+def problem(server: str, error: Exception) -> str:
+    """Why the server of this name has told nothing; who could not connect has named it."""
+    return str(error) if str(error).startswith(server) else f"{server}: {error}"

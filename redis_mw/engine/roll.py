@@ -18,30 +18,42 @@ Place = tuple[Address, bool]
 
 
 class Roll(msgspec.Struct, frozen=True):
-    """The ``chart``, None until one has told it, and ``guests``: servers that were named as ones that are just being
-    given a slot, and for how many looks they have not become primaries since.
+    """The cluster of this ``name``: its ``chart``, None until one has told it, ``problems``, why nobody has, and
+    ``guests``: servers that were named as ones that are just being given a slot, and for how many looks they have not
+    become primaries since.
     """
 
+    name: str
     chart: Chart | None = None
     guests: Mapping[Address, int] = {}
+    problems: tuple[str, ...] = ()
 
     @property
     def answering(self) -> tuple[Address, ...]:
         """Who may answer what is sent to a primary."""
         return () if self.chart is None else tuple(dict.fromkeys((*self.chart.primaries, *self.guests)))
 
-    def shard(self, name: str, slot: int | None) -> Shard | RedisUnavailable:
-        """Who has a slot of the cluster of this name; None: any of its primaries will do."""
+    @property
+    def unknown(self) -> RedisUnavailable:
+        """What is answered while there is no chart."""
+        return RedisUnavailable(nobody_tells(self.name, self.problems))
+
+    def shard(self, slot: int | None) -> Shard | RedisUnavailable:
+        """Who has a slot; None: any of the primaries will do."""
         if self.chart is None:
-            return nobody_tells(name)
+            return self.unknown
         if slot is None:
             return Shard(random.choice(self.chart.primaries))
-        return self.chart.shard(slot) or RedisUnavailable(f"no server of {name} has slot {slot}")
+        return self.chart.shard(slot) or RedisUnavailable(f"no server of {self.name} has slot {slot}")
 
     def found(self, chart: Chart) -> "Roll":
         """It has been looked at."""
         looked = {address: looks + 1 for address, looks in self.guests.items() if address not in chart.primaries}
-        return Roll(chart, {address: looks for address, looks in looked.items() if looks < LOOKS})
+        return Roll(self.name, chart, {address: looks for address, looks in looked.items() if looks < LOOKS})
+
+    def asked_in_vain(self, problems: Iterable[str]) -> "Roll":
+        """Nobody has told the chart; one that was told before stays."""
+        return self if self.chart is not None else Roll(self.name, problems=tuple(problems))
 
     def redirected(self, chart: Chart, told: Redirection) -> tuple["Roll", Address]:
         """What a server says of a slot, and where that is; the same if it says nothing new."""
@@ -50,9 +62,9 @@ class Roll(msgspec.Struct, frozen=True):
             address = Address(shard.primary.host, address.port)
         if told.asking:
             known = address in chart.primaries or self.guests.get(address) == 0
-            return (self if known else Roll(chart, {**self.guests, address: 0})), address
+            return (self if known else Roll(self.name, chart, {**self.guests, address: 0})), address
         known = shard is not None and shard.primary == address
-        return (self if known else Roll(chart.moved(told.slot, address), self.guests)), address
+        return (self if known else Roll(self.name, chart.moved(told.slot, address), self.guests)), address
 
     def absent(self, places: Iterable[Place], before: Mapping[Place, int]) -> dict[Place, int]:
         """For how many looks it has been without these servers, as far as it is, one more than ``before``."""
@@ -61,6 +73,6 @@ class Roll(msgspec.Struct, frozen=True):
         return {place: before.get(place, 0) + 1 for place in places if place not in present}
 
 
-def nobody_tells(name: str) -> RedisUnavailable:
-    """What is answered while there is no chart of the cluster of this name."""
-    return RedisUnavailable(f"nobody tells which servers {name} has")
+def nobody_tells(name: str, problems: Iterable[str]) -> str:
+    """That there is no chart of the cluster of this name, and why."""
+    return ": ".join(filter(None, (f"nobody tells which servers {name} has", "; ".join(problems))))

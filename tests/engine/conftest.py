@@ -4,14 +4,13 @@ import asyncio
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Coroutine, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from tls import Front
 
 from redis_mw.engine import trips
 from redis_mw.engine.aio import AsyncDriver
@@ -98,13 +98,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A self-signed certificate and its key, as files."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    here = x509.IPAddress(IPv4Address("127.0.0.1"))
     now = datetime.now(UTC)
     made = (
         x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(hours=1))
         .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost"), here]), critical=False)
         .sign(key, hashes.SHA256())
     )
     folder = tmp_path_factory.mktemp("certificate")
@@ -118,49 +119,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 @pytest.fixture
 def tls_port(certificate: tuple[Path, Path], shared_valkey: Valkey) -> Iterator[int]:
     """A port that speaks TLS and hands everything on to the shared server."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(*certificate)
-    open_sockets: list[socket.socket] = []
-    pumps: list[threading.Thread] = []
-
-    def pump(source: socket.socket, target: socket.socket) -> None:
-        try:
-            while data := source.recv(1 << 16):
-                target.sendall(data)
-        except OSError:
-            pass
-
-    def accept(door: socket.socket) -> None:
-        while True:
-            try:
-                plain, _ = door.accept()
-            except OSError:
-                return
-            try:
-                front = context.wrap_socket(plain, server_side=True)
-            except OSError:
-                plain.close()
-                continue
-            back = socket.create_connection(("127.0.0.1", shared_valkey.port))
-            open_sockets.extend([front, back])
-            for pair in ((front, back), (back, front)):
-                pumps.append(threading.Thread(target=pump, args=pair, daemon=True))
-                pumps[-1].start()
-
-    door = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=accept, args=(door,), daemon=True)
-    thread.start()
-    yield door.getsockname()[1]
-    door.shutdown(socket.SHUT_RDWR)
-    door.close()
-    thread.join()
-    for link in open_sockets:
-        with suppress(OSError):
-            link.shutdown(socket.SHUT_RDWR)
-    for thread in pumps:
-        thread.join()
-    for link in open_sockets:
-        link.close()
+    front = Front(shared_valkey.port, certificate)
+    yield front.port
+    front.close()
 
 
 class OnThreads:

@@ -6,7 +6,7 @@ as a replica to read from, and closed when the chart has been without it for a w
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 
 from redis_mw.engine.aio.lookout import Lookout
@@ -14,7 +14,7 @@ from redis_mw.engine.aio.station import Station
 from redis_mw.engine.batches import QUICK
 from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, may_know, name_of, node, seeds, slot_of
 from redis_mw.engine.endpoint import Endpoint
-from redis_mw.engine.roll import LOOKS, Place, Roll, nobody_tells
+from redis_mw.engine.roll import LOOKS, Place, Roll
 from redis_mw.errors import RedisUnavailable
 from redis_mw.events import Events
 from redis_mw.flows import Command
@@ -45,7 +45,7 @@ class Fleet:
         self._events = events
         self._loop = loop
         self._lets_go = lets_go
-        self._roll = Roll()
+        self._roll = Roll(self.name)
         self._stations: dict[Place, Station] = {}
         self._absent: dict[Place, int] = {}
         self._followers: list[Callable[[], None]] = []
@@ -92,7 +92,7 @@ class Fleet:
         """Where a server says that a command belongs; what it says for good is learnt, and the rest asked for."""
         chart = self._roll.chart
         if chart is None:
-            return nobody_tells(self.name)
+            return self._roll.unknown
         if not told.asking:
             self._lookout.look()
         roll, address = self._roll.redirected(chart, told)
@@ -127,7 +127,7 @@ class Fleet:
         _ = await self.charted(within)
         chart = self._roll.chart
         if chart is None:
-            raise nobody_tells(self.name)
+            raise self._roll.unknown
         for address in chart.primaries:
             await self._station(address).ping(within)
 
@@ -141,7 +141,7 @@ class Fleet:
             await station.close()
 
     def _shard(self, slot: int | None) -> Shard | RedisUnavailable:
-        shard = self._roll.shard(self.name, slot)
+        shard = self._roll.shard(slot)
         if isinstance(shard, RedisUnavailable) and self._roll.chart is not None:
             self._lookout.look()  # somebody may have it by now
         return shard
@@ -169,7 +169,8 @@ class Fleet:
         self._tell()
         self._let_go()
 
-    def _unknown(self) -> None:
+    def _unknown(self, problems: Sequence[str]) -> None:
+        self._roll = self._roll.asked_in_vain(problems)
         if self._roll.chart is None and self._followers:
             self._lookout.look()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import Context
 from time import monotonic
 
@@ -10,7 +10,7 @@ from redis_mw.engine.aio.lane import opened
 from redis_mw.engine.aio.wire import LATE, Exchange, Wire
 from redis_mw.engine.cluster import QUESTION, Address, Chart
 from redis_mw.engine.endpoint import Endpoint
-from redis_mw.engine.outlook import Outlook
+from redis_mw.engine.outlook import Outlook, problem
 from redis_mw.engine.resp import packed
 from redis_mw.errors import CommandError, RedisUnavailable
 from redis_mw.events import log
@@ -33,7 +33,7 @@ class Lookout:
         *,
         servers: Callable[[], Iterable[Endpoint]],
         found: Callable[[Chart], None],
-        failed: Callable[[], None],
+        failed: Callable[[Sequence[str]], None],
         refuses: Callable[[], bool],
     ) -> None:
         self._loop = loop
@@ -109,7 +109,7 @@ class Lookout:
         if chart is not None:
             self._found(chart)
         else:
-            self._failed()
+            self._failed(problems)
 
     async def _ask_all(self, within: float, problems: list[str]) -> Chart | None:
         """The first answer. Who has none after the time to connect is asked on, and the next one beside it."""
@@ -146,6 +146,6 @@ class Lookout:
                 raise reply
             return Chart.read(reply, Address(server.host, server.port))
         except (RedisUnavailable, CommandError, ValueError) as error:
-            return f"{server.name}: {error}"
+            return problem(server.name, error)
         finally:
             wire.close()

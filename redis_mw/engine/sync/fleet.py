@@ -6,13 +6,13 @@ as a replica to read from, and closed when the chart has been without it for a w
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from redis_mw.engine.batches import QUICK
 from redis_mw.engine.cluster import Address, Chart, Redirection, Shard, may_know, name_of, node, seeds, slot_of
 from redis_mw.engine.endpoint import Endpoint
-from redis_mw.engine.roll import LOOKS, Place, Roll, nobody_tells
+from redis_mw.engine.roll import LOOKS, Place, Roll
 from redis_mw.engine.sync.link import Link
 from redis_mw.engine.sync.lookout import Lookout
 from redis_mw.errors import RedisUnavailable
@@ -46,7 +46,7 @@ class Fleet:
         self._events = events
         self._lets_go = lets_go
         self._lock = threading.RLock()  # the garbage collector may close a driver in the middle of anything
-        self._roll = Roll()
+        self._roll = Roll(self.name)
         self._links: dict[Place, Link] = {}
         self._absent: dict[Place, int] = {}
         self._followers: list[Callable[[], None]] = []
@@ -95,7 +95,7 @@ class Fleet:
         with self._lock:
             chart = self._roll.chart
             if chart is None:
-                return nobody_tells(self.name)
+                return self._roll.unknown
             roll, address = self._roll.redirected(chart, told)
             if roll is not self._roll:
                 self._learn(roll)
@@ -120,7 +120,7 @@ class Fleet:
         _ = self.charted(monotonic() + within)
         chart = self._roll.chart
         if chart is None:
-            raise nobody_tells(self.name)
+            raise self._roll.unknown
         for address in chart.primaries:
             self._link(address).ping(within)
 
@@ -137,7 +137,7 @@ class Fleet:
             link.forget()
 
     def _shard(self, slot: int | None) -> Shard | RedisUnavailable:
-        shard = self._roll.shard(self.name, slot)
+        shard = self._roll.shard(slot)
         if isinstance(shard, RedisUnavailable) and self._roll.chart is not None:
             self._lookout.look()  # somebody may have it by now
         return shard
@@ -174,7 +174,9 @@ class Fleet:
     def _who_may_know(self) -> list[Endpoint]:
         return may_know(self._seeds, self._roll.chart)
 
-    def _unknown(self) -> None:
+    def _unknown(self, problems: Sequence[str]) -> None:
+        with self._lock:
+            self._roll = self._roll.asked_in_vain(problems)
         if self._roll.chart is None and self._followers:
             self._lookout.look()
 

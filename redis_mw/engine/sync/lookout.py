@@ -2,14 +2,14 @@
 
 import random
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TypeAlias
 
 from redis_mw.engine.cluster import QUESTION, Address, Chart
 from redis_mw.engine.endpoint import Endpoint
-from redis_mw.engine.outlook import Outlook
+from redis_mw.engine.outlook import Outlook, problem
 from redis_mw.engine.resp import packed
 from redis_mw.engine.sync.connection import Connection
 from redis_mw.errors import CommandError, RedisUnavailable
@@ -39,7 +39,7 @@ class Lookout:
         *,
         servers: Callable[[], Iterable[Endpoint]],
         found: Callable[[Chart], None],
-        failed: Callable[[], None],
+        failed: Callable[[Sequence[str]], None],
         refuses: Callable[[], bool],
     ) -> None:
         self._servers = servers
@@ -137,7 +137,7 @@ class Lookout:
             if chart is not None:
                 self._found(chart)
                 return []
-            self._failed()
+            self._failed(problems)
         except Exception:  # a bug of ours must not end what everybody waits for
             log.exception("a cluster could not be asked for its servers")
         return problems
@@ -181,7 +181,7 @@ def _ask(server: Endpoint, answers: Answers, due: float) -> None:
             raise replies[0]
         answers.put(Chart.read(replies[0], Address(server.host, server.port)))
     except (OSError, ValueError, CommandError, RedisUnavailable) as error:
-        answers.put(f"{server.name}: {error}")
+        answers.put(problem(server.name, error))
     except Exception as error:
         log.exception("a server could not be asked for its cluster")
         answers.put(f"{server.name}: {error!r}")
