@@ -94,6 +94,14 @@ class Demo:
         shutil.rmtree(self.home, ignore_errors=True)
 
 
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Children can be interrupted, also where the tests run in the background of a shell, which ignores that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    _ = signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def demos() -> Iterator[list[Demo]]:
     """Demos to be closed, however the test ends."""
