@@ -10,6 +10,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
+from django.utils.cache import patch_vary_headers
 from django.utils.functional import SimpleLazyObject
 
 from redis_mw.errors import LeaseLost, Refusal, SessionLimitReached, SessionUnavailable
@@ -342,7 +343,11 @@ def _is_to_be_refused(arrival: Arrival, response: HttpResponseBase) -> bool:
 
 def _left(response: HttpResponseBase, arrival: Arrival) -> HttpResponseBase:
     """The response, whatever it is, with what is told of the request's limits; once closed, the request is over."""
-    for name, value in arrival.application.layer.fields(arrival.exchange):
+    layer = arrival.application.layer
+    for name, value in layer.fields(arrival.exchange):
         response.headers[name] = value
+    varies = layer.closing.varies(arrival.exchange)
+    if varies:
+        patch_vary_headers(response, varies)
     Departure(arrival).follow(response)
     return response

@@ -31,6 +31,8 @@ class Operations(SessionMethods, SessionBase):
         super().__init__(session_key)
         self._marked: bool | None = None
         self._lost = False
+        self.read = False
+        """Whether more of it was looked at than whose it is."""
         arrival = ARRIVAL.get()
         self._arrival = arrival if arrival is not None and arrival.ours else None
         begun = self._arrival.take(self._visit.id) if self._arrival is not None else None
@@ -121,6 +123,10 @@ class Operations(SessionMethods, SessionBase):
         data = self._data()
         return data is not None and (self._visit.pending(data) if self._visit.record is not None else bool(data))
 
+    def changed(self) -> bool:
+        """Whether this request has changed it, written or not yet."""
+        return bool(self._marked) or self._visit.changed(self._data())
+
     def _data(self) -> dict[str, Any] | None:
         """The values, or None if they were never looked at."""
         return cast("dict[str, Any] | None", self.__dict__.get("_session_cache"))
@@ -128,11 +134,26 @@ class Operations(SessionMethods, SessionBase):
     def _mark(self) -> None:
         self.modified = True  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    def _get_session(self, no_load: bool = False) -> dict[str, Any]:
+        self.read = True
+        return cast("dict[str, Any]", cast(Any, super())._get_session(no_load))
+
+    async def _aget_session(self, no_load: bool = False) -> dict[str, Any]:
+        self.read = True
+        return cast("dict[str, Any]", await cast(Any, super())._aget_session(no_load))
+
+    _session = property(_get_session)  # what all of Django's methods go through
+
     def _look(self) -> None:
-        _ = cast(Any, self)._session
+        _ = self._session
+
+    def _look_at_user(self) -> None:
+        read = self.read
+        self._look()
+        self.read = read
 
     async def _alook(self) -> None:
-        _ = await cast(Any, self)._aget_session()
+        _ = await self._aget_session()
 
     def _empty(self) -> None:
         self._session_cache: dict[str, Any] = {}

@@ -14,6 +14,7 @@ from redis_mw.flows import Flow
 from redis_mw_django.arrival import Arrival
 from redis_mw_django.behind import LARGE
 from redis_mw_django.refusals import replayed
+from redis_mw_django.sessions import session_of
 from redis_mw_django.stream import Stream
 
 NOT_LET_PASS = (401, 403)
@@ -24,7 +25,13 @@ TOKEN = "CSRF_COOKIE_NEEDS_UPDATE"
 def noticed(arrival: Arrival, request: HttpRequest) -> None:
     """Note whether what is answered may be for this visitor only."""
     exchange = arrival.exchange
-    exchange.accessed = bool(getattr(getattr(request, "session", None), "accessed", False))
+    session: Any = getattr(request, "session", None)
+    accessed = bool(getattr(session, "accessed", False))
+    ours, closing = session_of(request), arrival.application.layer.closing
+    if ours is not None:
+        closing.looked(exchange, accessed=accessed, read=ours.read, changed=ours.changed)
+    else:
+        exchange.accessed = accessed
     exchange.csrf = TOKEN in request.META
 
 

@@ -110,7 +110,7 @@ class SessionStore(Operations):
 
     @property
     def user_id(self) -> str | None:
-        self._look()
+        self._look_at_user()
         return self._visit.logging_in or self._visit.room.user_in(self._session_cache) or self._visit.user_id
 
     # Django's, done better: a miss marks nothing as unmodified, the async test cookie is saved

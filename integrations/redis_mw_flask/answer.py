@@ -91,4 +91,8 @@ class Answer:
         self._driver.run(self._layer.closing.complete(self._exchange, body))
 
     def _look_at_session(self) -> None:
-        self._exchange.accessed = self.session is not None and self.session.accessed
+        if self.session is not None:
+            session = self.session
+            self._layer.closing.looked(
+                self._exchange, accessed=session.accessed, read=session.read, changed=session.changed
+            )

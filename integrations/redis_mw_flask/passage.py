@@ -191,6 +191,9 @@ class Passage:
             exchange.status, exchange.answer = response.status_code, response
         for name, value in self.layer.fields(exchange):
             response.headers[name] = value
+        varies = self.layer.closing.varies(exchange)
+        if varies:
+            response.vary.update(varies)
         refusal = self._refusal
         if refusal is None or isinstance(refusal, SessionLimitReached) or refusal.retry_after is None:
             return

@@ -28,6 +28,8 @@ class RedisSession(SessionMethods, SessionMixin):
         self.exchange = exchange
         self.accessed = False
         self.modified = False
+        self.read = False
+        """Whether more of it was looked at than whose it is."""
         self._visit = exchange.visit
         self._run = run
         self._values: dict[str, Any] | None = None
@@ -37,6 +39,9 @@ class RedisSession(SessionMethods, SessionMixin):
 
     def _look(self) -> None:
         _ = self._loaded()
+
+    def _look_at_user(self) -> None:
+        _ = self._known()
 
     def _empty(self) -> None:
         self.accessed = self.modified = True
@@ -122,12 +127,20 @@ class RedisSession(SessionMethods, SessionMixin):
             return {} if values.keys() == {PERMANENT} else values
         return values
 
+    def changed(self) -> bool:
+        """Whether this request has changed it, written or not yet."""
+        return self._visit.changed(self._values)
+
     @property
     def closed(self) -> bool:
         """Whether it was saved, or given up, already."""
         return self._closed
 
     def _loaded(self) -> dict[str, Any]:
+        self.read = True
+        return self._known()
+
+    def _known(self) -> dict[str, Any]:
         self.accessed = True
         if self._values is not None:
             return self._values

@@ -50,11 +50,18 @@ class _Answer:
         exchange.status = status
         if self._layer.closing.notes(exchange):
             exchange.headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
-            exchange.accessed = self.keeper is not None and self.keeper.session.accessed
+            self._look_at_session()
             self._layer.closing.judge(exchange)
         if exchange.tally is not None:
             response = exchange.answer = responses.Response(status_code=status)
             response.raw_headers = [(bytes(name), bytes(value)) for name, value in headers]
+
+    def _look_at_session(self) -> None:
+        if self.keeper is not None:
+            session = self.keeper.session
+            self._layer.closing.looked(
+                self._exchange, accessed=session.accessed, read=session.read, changed=session.changed
+            )
 
     def _begun(self) -> None:
         self.started = self._exchange.started = True
@@ -91,7 +98,7 @@ class Response(_Answer):
         recorder.add(bytes(message.get("body", b"")))
         if recorder.is_over or not message.get("more_body", False):
             self._recorder, exchange = None, self._exchange
-            exchange.accessed = self.keeper is not None and self.keeper.session.accessed
+            self._look_at_session()
             body = recorder.body
             if body is not None:
                 await self._pack(body)
@@ -115,7 +122,7 @@ class Response(_Answer):
         if start is None:
             return
         keeper, whole = self.keeper, None
-        cookie, vary = self.cookie, False
+        cookie = self.cookie
         self._note(start["status"], start.get("headers", ()))
         closing, exchange = self._layer.closing, self._exchange
         if closing.records(exchange):
@@ -131,13 +138,14 @@ class Response(_Answer):
             except Exception as error:
                 self.failure = error
                 raise
-            vary = keeper.session.accessed
         elif whole is not None or closing.closes(exchange):
             await self._driver.run(closing.close(exchange, whole))
         instead = closing.instead(exchange)
         if instead is not None:
             start = _start_of(instead)
-        fields = self._layer.fields(exchange)
+        fields, vary = self._layer.fields(exchange), closing.varies(exchange)
+        if keeper is not None and keeper.session.accessed:
+            vary = (*vary, "Cookie")
         if vary or cookie is not None or fields:
             start["headers"] = completed(start.get("headers", ()), cookie, vary=vary, fields=fields)
         self._begun()
@@ -187,7 +195,7 @@ class Accept(_Answer):
         self._note(status, message.get("headers") or ())
         fields = self._layer.fields(self._exchange)
         if cookie is not None or fields:
-            message["headers"] = completed(message.get("headers") or (), cookie, vary=False, fields=fields)
+            message["headers"] = completed(message.get("headers") or (), cookie, fields=fields)
 
 
 async def _settled(
@@ -203,9 +211,13 @@ async def _settled(
 
 
 def completed(
-    headers: Iterable[Sequence[bytes]], cookie: SetCookie | None, *, vary: bool, fields: Iterable[tuple[str, str]] = ()
+    headers: Iterable[Sequence[bytes]],
+    cookie: SetCookie | None,
+    *,
+    vary: Sequence[str] = (),
+    fields: Iterable[tuple[str, str]] = (),
 ) -> list[Header]:
-    """The headers with our cookie and our fields, in the place of any of the same name, and with ``Vary: Cookie``."""
+    """The headers with our cookie and our fields, in the place of any of the same name, and these names in Vary."""
     found: list[Header] = [(bytes(name), bytes(value)) for name, value in headers]
     ours = lines(fields)
     if ours:
@@ -215,8 +227,10 @@ def completed(
         same = cookie.name.encode("latin-1") + b"="
         found = [field for field in found if field[0].lower() != b"set-cookie" or not field[1].startswith(same)]
         found.append((b"set-cookie", cookie.header().encode("latin-1")))
-    if vary and not any(name.lower() == b"vary" and _names_cookie(value) for name, value in found):
-        found.append((b"vary", b"Cookie"))
+    if vary:
+        said = {each.strip().lower() for name, value in found if name.lower() == b"vary" for each in value.split(b",")}
+        more = [name for name in map(str.encode, dict.fromkeys(vary)) if name.lower() not in said and b"*" not in said]
+        found += [(b"vary", name) for name in more]
     return found
 
 
@@ -227,7 +241,3 @@ def _start_of(response: layers.Response) -> Message:
 def lines(fields: Iterable[tuple[str, str]]) -> list[Header]:
     """Fields as ASGI has them."""
     return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
-
-
-def _names_cookie(vary: bytes) -> bool:
-    return any(name.strip().lower() in (b"cookie", b"*") for name in vary.split(b","))

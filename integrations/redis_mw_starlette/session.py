@@ -30,6 +30,8 @@ class RequestSession(dict[str, Any], SessionMethods):
         super().__init__()
         self.accessed = False
         self.modified = False
+        self.read = False
+        """Whether more of it was looked at than whose it is; all that was read by C code is not known."""
         self._keeper = keeper
         self._visit = keeper.visit
         self._fill()
@@ -38,21 +40,21 @@ class RequestSession(dict[str, Any], SessionMethods):
 
     async def save(self) -> None:
         """Write what was changed now; raises ``SessionClosed`` if the session ended, or was regenerated, meanwhile."""
-        self.mark_accessed()
+        self._look()
         await self._keeper.save()
 
     async def reload(self) -> None:
         """Read the session again, forgetting what was changed and not saved."""
         await self._keeper.reload()
         self._fill()
-        self.mark_accessed()
+        self._look()
 
     def revoked(self) -> AsyncGenerator[None, None]:
         """``async for _ in session.revoked()`` runs its body once, when the session ends: logout, revocation, time.
 
         A regenerated session goes on. Without a stored session there is nothing to wait for, and the loop ends at once.
         """
-        self.mark_accessed()
+        self._look()
         return self._keeper.revoked()
 
     def login(self, user_id: object) -> None:
@@ -76,7 +78,7 @@ class RequestSession(dict[str, Any], SessionMethods):
 
     def mark_modified(self) -> None:
         """Note that the session will have to be written."""
-        self.mark_accessed()
+        self._look()
         self._visit.must_write()
         if self._visit.record is None:
             self._keeper.must_be_open("a new session")
@@ -90,7 +92,15 @@ class RequestSession(dict[str, Any], SessionMethods):
         """The values as a plain dict; unlike ``copy``, this counts as no access."""
         return dict(dict.items(self))  # not dict.copy: for a subclass that goes through its own keys()
 
+    def changed(self) -> bool:
+        """Whether this request has changed it, written or not yet."""
+        return self._visit.changed(self.values_now())
+
     def _look(self) -> None:
+        self.mark_accessed()
+        self.read = True
+
+    def _look_at_user(self) -> None:
         self.mark_accessed()
 
     def _empty(self) -> None:
@@ -100,44 +110,44 @@ class RequestSession(dict[str, Any], SessionMethods):
         shut = self._visit.unavailable and not self._visit.room.anonymous_in_outage
         dict.clear(self)
         dict.update(self, SHUT if shut else self._visit.initial)
-        self.accessed = self.modified = False
+        self.accessed = self.modified = self.read = False
 
     # Reading
 
     def __getitem__(self, key: str) -> Any:
-        self.mark_accessed()
+        self._look()
         return super().__getitem__(key)
 
     def __contains__(self, key: object) -> bool:
-        self.mark_accessed()
+        self._look()
         return super().__contains__(key)
 
     def __iter__(self) -> Iterator[str]:
-        self.mark_accessed()
+        self._look()
         return super().__iter__()
 
     def __reversed__(self) -> Iterator[str]:
-        self.mark_accessed()
+        self._look()
         return super().__reversed__()
 
     def __len__(self) -> int:
-        self.mark_accessed()
+        self._look()
         return super().__len__()
 
     def __eq__(self, other: object) -> bool:
-        self.mark_accessed()
+        self._look()
         return super().__eq__(other)
 
     def __ne__(self, other: object) -> bool:
-        self.mark_accessed()
+        self._look()
         return super().__ne__(other)
 
     def __or__(self, other: Any) -> Any:
-        self.mark_accessed()
+        self._look()
         return super().__or__(other)
 
     def __ror__(self, other: Any) -> Any:
-        self.mark_accessed()
+        self._look()
         return super().__ror__(other)
 
     def __repr__(self) -> str:
@@ -145,25 +155,25 @@ class RequestSession(dict[str, Any], SessionMethods):
         return "<session: unavailable>" if shut else super().__repr__()
 
     def get(self, key: str, default: Any = None, /) -> Any:
-        self.mark_accessed()
+        self._look()
         return super().get(key, default)
 
     def keys(self) -> "dict_keys[str, Any]":
-        self.mark_accessed()
+        self._look()
         return super().keys()
 
     def values(self) -> "dict_values[str, Any]":
-        self.mark_accessed()
+        self._look()
         return super().values()
 
     def items(self) -> "dict_items[str, Any]":
-        self.mark_accessed()
+        self._look()
         return super().items()
 
     # A copy is a plain dict: it may outlive the request, which a session cannot.
 
     def copy(self) -> dict[str, Any]:
-        self.mark_accessed()
+        self._look()
         return super().copy()
 
     def __copy__(self) -> dict[str, Any]:

@@ -5,8 +5,10 @@ In this order: ``judge`` its head; ``close`` before that is sent; ``complete`` b
 is known at once, ``close`` does both.
 """
 
+from collections.abc import Callable
 from typing import Any
 
+from redis_mw.caching.pages.entry import Whose
 from redis_mw.caching.pages.fetch import Fetch
 from redis_mw.caching.pages.keep import purge
 from redis_mw.caching.pages.names import ANY_HOST, Url, url_of
@@ -36,6 +38,22 @@ class Closing:
         if exchange.attempt is not None or self._fetch(exchange) is not None:
             return True
         return exchange.request.method not in SAFE and self._room is not None
+
+    def looked(self, exchange: Exchange, *, accessed: bool, read: bool, changed: Callable[[], bool]) -> None:
+        """What the application did with the session, before each of ``judge`` and ``complete``: ``accessed`` it at all,
+        ``read`` more than whose it is, ``changed`` it.
+
+        The answer is for this visitor only, unless the page's key tells apart what it may be made of; and for this
+        request only if the session was changed.
+        """
+        whose: Whose = exchange.lookup.asked.whose if exchange.lookup is not None else "anybody"
+        match whose:
+            case "anybody":
+                exchange.accessed = accessed
+            case "user":
+                exchange.accessed = read or (accessed and changed())
+            case "session":
+                exchange.accessed = accessed and changed()
 
     def judge(self, exchange: Exchange) -> None:
         """The head of the response is known, and nothing of it is sent."""
@@ -117,6 +135,11 @@ class Closing:
         """The fields that tell of the cache, for the application's own response."""
         fetch = self._fetch(exchange)
         return fetch.fields() if fetch is not None and fetch.instead is None else ()
+
+    def varies(self, exchange: Exchange) -> tuple[str, ...]:
+        """The names that the Vary of the application's own response is to have as well."""
+        fetch, lookup = self._fetch(exchange), exchange.lookup
+        return lookup.asked.varies if lookup is not None and fetch is not None and fetch.instead is None else ()
 
     def _attempt(self, exchange: Exchange) -> Attempt | None:
         """The attempt whose response is to be kept, unless the request was turned away."""

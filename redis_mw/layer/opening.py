@@ -94,8 +94,9 @@ class Opening:
         entry = _entry_of(exchange)
         if entry is None or _has_more(exchange.request.headers):
             return None
-        fill = filling(exchange, _filling_page(exchange, entry))
-        exchange.lookup = pages.begin(room, entry, exchange.request, exchange.native, fill)
+        parameters = _filling_page(exchange, entry)
+        fill, whose = filling(exchange, parameters), entry.whose(parameters)
+        exchange.lookup = pages.begin(room, entry, exchange.request, exchange.native, fill, whose=whose)
         if exchange.lookup is not None and late:
             exchange.lookup.shows = self._hidden(exchange.lookup).changes(exchange.request.headers)
         return exchange.lookup

@@ -18,6 +18,10 @@ class SessionMethods:
         """Have the session loaded; raises ``SessionUnavailable`` where nobody can know what it holds."""
         raise NotImplementedError
 
+    def _look_at_user(self) -> None:
+        """The same where it is only asked whose it is."""
+        raise NotImplementedError
+
     def _empty(self) -> None:
         """Forget the values, without marking anything."""
         raise NotImplementedError
@@ -47,7 +51,7 @@ class SessionMethods:
     @property
     def user_id(self) -> str | None:
         """The user the session belongs to, as text, or None."""
-        self._look()
+        self._look_at_user()
         return self._visit.user_id
 
     @property

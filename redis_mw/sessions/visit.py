@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import msgspec
 
-from redis_mw.errors import SessionClosed, SessionUnavailable
+from redis_mw.errors import CannotEncode, SessionClosed, SessionUnavailable
 from redis_mw.flows import Command, Flow, done, send, together
 from redis_mw.sessions.agent import Agent
 from redis_mw.sessions.changes import encoded
@@ -76,6 +76,7 @@ class Visit:
         self._objects: Mapping[str, Any] = {}
         self._settled: Mapping[str, bytes] = {}
         self._left_behind: Mapping[str, bytes] = {}
+        self._wrote = False
 
     # What the handler may know
 
@@ -228,6 +229,7 @@ class Visit:
         )
         if afterwards:
             closed = msgspec.structs.replace(closed, after=lambda: send(*afterwards))
+        self._wrote = self._wrote or closed.outcome != "unchanged"
         if closed.outcome not in ("away", "refused"):
             self._settled = self._taken_along(fields)
         if closed.outcome == "conflict":
@@ -242,6 +244,15 @@ class Visit:
         if self.away is not None or self.skipped:
             return False
         return self._marked or self._ending is not None or self._encoded(data) != self._settled
+
+    def changed(self, data: Mapping[str, object] | None) -> bool:
+        """Whether this request has changed the session, written or not yet; ``data`` as in ``close``."""
+        if self._wrote or self._ending is not None:
+            return True
+        try:
+            return self.pending(self.initial if data is None else data)
+        except CannotEncode:
+            return True
 
     def binds(self, data: Mapping[str, object] | None) -> bool:
         """Whether ``close`` makes the session a user's, who may have as many as are allowed."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 
 from redis_mw import Cached, Rule
 
@@ -34,6 +35,130 @@ def test_what_was_made_with_a_look_at_the_session_is_nobody_elses(visit: Any, pa
 def test_a_session_that_is_changed_is_saved_and_its_page_is_not_kept(visit: Any, pages_site: Any, session: str) -> None:
     answer = visit.get("/visitor/?user", sessionid=session)
     assert (is_stored(answer), "sessionid" in answer.headers["set-cookie"], visit.trips) == (False, True, 3)
+
+
+def cookie_of(answer: Any) -> str:
+    return answer.headers["set-cookie"].partition(";")[0].partition("=")[2]
+
+
+@pytest.mark.parametrize("key", ["{user}", "{user}:{session}"])
+def test_a_page_of_each_user_may_say_who_he_is_and_other_caches_are_told(
+    visit: Any, pages_site: Any, rule: Any, key: str
+) -> None:
+    rule(Rule("/bare/", cache=Cached(60, key=key)))
+    cookies = {}
+    for user in ("ann", "bob"):
+        pages_site.hooks["inside"] = lambda request, user=user: request.session.login(user)
+        cookies[user] = cookie_of(visit.get("/above/"))
+    pages_site.hooks["inside"] = lambda request: request.session.user_id
+    for number, user in enumerate(cookies, 1):
+        made, given = (visit.get("/bare/", sessionid=cookies[user]) for _ in range(2))
+        assert (is_stored(made), is_hit(given), given.json()["runs"]) == (True, True, number)
+        assert made.headers["vary"] == given.headers["vary"] == "Cookie"
+    nobodys = visit.get("/bare/")
+    assert (is_stored(nobodys), is_hit(nobodys), "cache-status" in nobodys.headers) == (False, False, False)
+    pages_site.hooks["inside"] = lambda request: request.session.flush()
+    _ = visit.get("/above/", sessionid=cookies["ann"])
+    pages_site.hooks.clear()
+    assert not is_hit(visit.get("/bare/", sessionid=cookies["ann"])), "her session has ended"
+    assert is_hit(visit.get("/bare/", sessionid=cookies["bob"]))
+
+
+def changes_deep_inside(session: Any) -> None:
+    session["told"].append("you have mail")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda session: session.update({"visits": 1}),
+        lambda session: session.cycle_key(),
+        lambda session: session.login("bob"),
+        lambda session: session.pop("told"),
+        changes_deep_inside,
+    ],
+    ids=["set", "regenerate", "login", "pop", "deep"],
+)
+def test_a_page_that_has_changed_its_session_is_for_once(visit: Any, pages_site: Any, rule: Any, change: Any) -> None:
+    rule(Rule("/bare/", cache=Cached(60, key="{user}:{session}")))
+
+    def begin(request: Any) -> None:
+        request.session.login("ann")
+        request.session["told"] = []
+
+    pages_site.hooks["inside"] = begin
+    cookie = cookie_of(visit.get("/above/"))
+    pages_site.hooks["inside"] = lambda request: change(request.session)
+    answer = visit.get("/bare/", sessionid=cookie)
+    assert (is_stored(answer), answer.headers["cache-status"]) == (False, "redis-mw;fwd=uri-miss;detail=session")
+
+
+@pytest.mark.django_db
+def test_djangos_own_user_has_a_page_in_each_of_his_sessions(client: Any, pages_site: Any, rule: Any) -> None:
+    """Which Django checks by what it holds: a page of all of them would be given to one that the password has ended."""
+    seen: list[str] = []
+    pages_site.hooks["inside"] = lambda request: seen.append(request.user.get_username())
+    user = get_user_model().objects.create_user("ann", password="then")
+    for key, kept in (("{user}", False), ("{user}:{session}", True)):
+        rule(Rule("/bare/", cache=Cached(60, key=key)))
+        client.force_login(user)
+        made, given = client.get("/bare/"), client.get("/bare/")
+        assert (is_stored(made), is_hit(given)) == (kept, kept)
+    client.cookies.clear()
+    client.force_login(user)
+    assert not is_hit(client.get("/bare/")), "another session of hers"
+    user.set_password("now")
+    user.save()
+    rule(Rule("/bare/", cache=Cached(60, key="again:{user}:{session}")))
+    answer = client.get("/bare/")
+    assert (seen[-1], is_stored(answer)) == ("", False)
+
+
+@pytest.mark.parametrize(("key", "kept"), [("{user}", False), ("{session}", False), ("{user}:{session}", True)])
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda session: session.get("x"),
+        lambda session: "x" in session,
+        lambda session: dict(session.items()),
+        lambda session: session.created,
+        lambda session: session.get_expiry_age(),
+    ],
+    ids=["get", "in", "all", "since", "expiry"],
+)
+def test_what_else_a_session_holds_may_be_in_a_page_of_that_session_only(
+    visit: Any, pages_site: Any, rule: Any, key: str, kept: bool, look: Any
+) -> None:
+    rule(Rule("/bare/", cache=Cached(60, key=key)))
+    pages_site.hooks["inside"] = lambda request: request.session.login("ann")
+    one, other = (cookie_of(visit.get("/above/")) for _ in range(2))
+    pages_site.hooks["inside"] = lambda request: look(request.session)
+    made, given = (visit.get("/bare/", sessionid=one) for _ in range(2))
+    assert (is_stored(made), is_hit(given)) == (kept, kept)
+    assert not is_hit(visit.get("/bare/", sessionid=other)), "another session of hers"
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "told"),
+    [
+        ({"vary": ["Accept-Language", "X-Theme"]}, None, "Accept-Language, X-Theme"),
+        ({"vary": ["Accept-Language"]}, "accept-language, Origin", "accept-language, Origin"),
+        ({"vary": ["X-Theme"]}, "Origin", "Origin, X-Theme"),
+        ({"cookies": ["lang"]}, "Origin", "Origin, Cookie"),
+        ({"cookies": "all"}, None, "Cookie"),
+        ({}, "Origin", "Origin"),
+        ({}, None, None),
+    ],
+)
+def test_other_caches_are_told_what_a_page_varies_by(
+    visit: Any, pages_site: Any, rule: Any, policy: Any, own: str | None, told: str | None
+) -> None:
+    rule(Rule("/bare/", cache=Cached(60, **policy)))
+    pages_site.hooks["fields"] = {} if own is None else {"Vary": own}
+    made, given = visit.get("/bare/"), visit.get("/bare/")
+    unchanged = visit.get("/bare/", {"If-None-Match": made.headers["etag"]})
+    assert (is_stored(made), is_hit(given), unchanged.status_code) == (True, True, 304)
+    assert [each.headers.get("vary") for each in (made, given, unchanged)] == [told] * 3
 
 
 def test_a_visitor_with_a_session_gets_the_page_of_everybody_and_makes_it(

@@ -7,6 +7,8 @@ from flask_site import status_of
 from redis_mw import Cache, Cached, Lock, Rule
 from redis_mw.testing import count_round_trips
 
+MADE_OF_A_SESSION = "fwd=uri-miss;detail=session"
+
 
 def ruled(**policy):
     return [Rule("/page", cache=Cached(60, **policy))]
@@ -136,6 +138,97 @@ def test_pages_for_each_visitor_only_where_the_key_tells_them_apart(cached_site)
     assert texts["ann"] != texts["bob"]
     site.mw.cache.purge("http://localhost/page")
     assert client.get("/page").text != texts["bob"], "a URL is purged for everybody"
+
+
+@pytest.mark.parametrize("key", ["{user}", "{user}:{session}"])
+def test_a_page_of_each_user_may_say_who_he_is_and_other_caches_are_told(cached_site, key):
+    site = cached_site(lambda: str(session.user_id), rules=ruled(key=key))
+    for user in ("ann", "bob"):
+        client = login(site, user)
+        made, given = client.get("/page"), client.get("/page")
+        assert (status_of(made), made.text) == ("fwd=uri-miss;stored", user)
+        assert (status_of(given), given.text) == ("hit", made.text)
+        assert made.headers["Vary"] == given.headers["Vary"] == "Cookie"
+    assert site.mw.sessions.revoke_user("bob") == 1
+    assert client.get("/page").text == "None", "his session has ended"
+    assert status_of(site.get()) == "", "who has no user has no page"
+
+
+@pytest.mark.parametrize("how", ["set", "deep", "regenerate", "login"])
+def test_a_page_that_has_changed_its_session_is_for_once(cached_site, how):
+    def view():
+        match how:
+            case "set":
+                session["visits"] = session.get("visits", 0) + 1
+            case "deep":
+                session["told"].append("you have mail")
+            case "regenerate":
+                session.regenerate()
+            case _:
+                session.login("bob")
+        return str(session.user_id)
+
+    site = cached_site(view, rules=ruled(key="{user}:{session}"))
+
+    @site.app.get("/begin")
+    def begin():
+        session.login("ann")
+        session["told"] = []
+        return "in"
+
+    client = site.app.test_client()
+    _ = client.get("/begin")
+    assert status_of(client.get("/page")) == "fwd=uri-miss;detail=session"
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ("{user}", "fwd=uri-miss;detail=session"),
+        ("{session}", "fwd=uri-miss;detail=session"),
+        ("{user}:{session}", "hit"),
+    ],
+)
+@pytest.mark.parametrize("how", ["get", "in", "all", "since", "permanent"])
+def test_what_else_a_session_holds_may_be_in_a_page_of_that_session_only(cached_site, key, status, how):
+    def view():
+        seen = {
+            "get": lambda: session.get("verified"),
+            "in": lambda: "verified" in session,
+            "all": lambda: dict(session),
+            "since": lambda: session.created,
+            "permanent": lambda: session.permanent,
+        }
+        return f"{session.user_id} {seen[how]()}"
+
+    site = cached_site(view, rules=ruled(key=key))
+    client = login(site, "ann")
+    _ = client.get("/page")
+    assert status_of(client.get("/page")) == status
+    assert status_of(login(site, "ann").get("/page")) != "hit", "another session of hers"
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "told"),
+    [
+        ({"vary": ["Accept-Language", "X-Theme"]}, None, "Accept-Language, X-Theme"),
+        ({"vary": ["Accept-Language"]}, "accept-language, Origin", "accept-language, Origin"),
+        ({"vary": ["X-Theme"]}, "Origin", "Origin, X-Theme"),
+        ({"cookies": ["lang"]}, "Origin", "Origin, Cookie"),
+        ({"cookies": "all"}, None, "Cookie"),
+        ({}, "Origin", "Origin"),
+        ({}, None, None),
+    ],
+)
+@pytest.mark.parametrize("cache", [Cache(), Cache(l1_bytes=0)])
+def test_other_caches_are_told_what_a_page_varies_by(cached_site, policy, own, told, cache):
+    site = cached_site(
+        lambda: Response("x", headers={} if own is None else {"Vary": own}), rules=ruled(**policy), cache=cache
+    )
+    made = site.get()
+    answers = [made, site.get(), site.get(if_none_match=made.headers["ETag"])]
+    assert [each.status_code for each in answers] == [200, 200, 304]
+    assert [each.headers.get("Vary") for each in answers] == [told] * 3
 
 
 def test_with_flasks_own_sessions_they_are_seen_and_keep_a_page_out(cached_site):

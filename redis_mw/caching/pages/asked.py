@@ -6,7 +6,7 @@ Known before anything is asked.
 import msgspec
 
 from redis_mw.caching.pages.commands import Question
-from redis_mw.caching.pages.entry import Entry
+from redis_mw.caching.pages.entry import Entry, Whose
 from redis_mw.caching.pages.hidden import OF_A_COPY, OF_SOMEBODY, Without
 from redis_mw.caching.room import Room
 from redis_mw.caching.rules.directives import Directives, request_directives
@@ -27,7 +27,9 @@ class Asked(msgspec.Struct, frozen=True):
 
     ``leads``: the answer may be kept, as far as that depends on the request. ``private``: it comes with credentials,
     so most pages are not for it. ``alone``: it waits for nobody, and nobody for it. ``anyhow``: it may not be content
-    with what is fresh. ``nobodys``: nobody has sent it; ``anybodys``: the page has the same name for everybody.
+    with what is fresh. ``nobodys``: nobody has sent it; ``anybodys``: the page has the same name for everybody;
+    ``whose`` it is, see there. ``varies`` are the fields of the request by which the answer
+    is said to vary, besides what the application says.
     """
 
     request: Request
@@ -39,6 +41,8 @@ class Asked(msgspec.Struct, frozen=True):
     alone: bool
     anyhow: bool
     anybodys: bool
+    whose: Whose
+    varies: tuple[str, ...]
     nobodys: bool = False
 
     def is_refreshable(self, question: Question) -> bool:
@@ -61,8 +65,10 @@ class Asked(msgspec.Struct, frozen=True):
         )
 
 
-def asked(room: Room, entry: Entry, request: Request, name: str, tags: tuple[str, ...]) -> Asked:
-    """What a request of this route asks."""
+def asked(
+    room: Room, entry: Entry, request: Request, name: str, tags: tuple[str, ...], *, whose: Whose = "anybody"
+) -> Asked:
+    """What a request of this route asks; ``whose`` is what the entry says of its path."""
     headers, says = request.headers, request_directives(request.headers)
     private = headers.get("authorization") is not None
     leads, anyhow = is_for_others(request, says), room.honour_client and any(each in says for each in IMPATIENT)
@@ -87,6 +93,8 @@ def asked(room: Room, entry: Entry, request: Request, name: str, tags: tuple[str
         alone=anyhow or "no-store" in says or (private and not entry.terms.public),
         anyhow=anyhow,
         anybodys=entry.is_anybodys(),
+        whose=whose,
+        varies=entry.varies(whose),
     )
 
 

@@ -1,7 +1,7 @@
 """A cached route: which requests it is for, how long its answers live, and what tells its visitors apart."""
 
 from collections.abc import Callable, Container, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from redis_mw.caching.pages.names import Url, url_of
 from redis_mw.caching.rules.terms import Terms
@@ -13,6 +13,10 @@ from redis_mw.policy.templates import OF_SESSION, Fill, Template, compiled
 from redis_mw.settings import Cached, microseconds, resolve
 
 SERVED = frozenset({"GET", "HEAD"})
+COOKIE = "Cookie"
+
+Whose: TypeAlias = Literal["anybody", "user", "session"]
+"""Whose a page is: shared; one user's, for all of his sessions; one session's, of somebody who has logged in."""
 NEGATIVE = (404, 410)
 """The statuses that a single number gives a lifetime."""
 
@@ -25,6 +29,7 @@ class Entry:
         self.place = place
         self.any_host = policy.host_any
         self.vary = together(policy.vary)
+        self._varies = tuple(policy.vary) if not policy.cookies else (*policy.vary, COOKIE)
         self.terms = Terms(
             ttl_us=microseconds(policy.ttl),
             stale_us=microseconds(policy.stale),
@@ -57,6 +62,20 @@ class Entry:
     def needs_user(self, parameters: Container[str] = ()) -> bool:
         """Whether the session has to be read before the page is looked for, for a path with these parameters."""
         return "user" not in parameters and any("user" in each.names for each in self.templates)
+
+    def whose(self, parameters: Container[str] = ()) -> Whose:
+        """Whose a page is, for a path with these parameters, and so what of a session it may be made of.
+
+        The session is read before a page of a user's is looked for, so whose has ended gets none. What is known of it
+        from the cookie alone proves nothing.
+        """
+        names = {name for name in OF_SESSION if self._key is not None and name in self._key.names}
+        names = names.difference(name for name in OF_SESSION if name in parameters)
+        return "anybody" if "user" not in names else "session" if "session" in names else "user"
+
+    def varies(self, whose: Whose) -> tuple[str, ...]:
+        """By which fields of a request such a page varies, as other caches are to know."""
+        return self._varies if whose == "anybody" or COOKIE in self._varies else (*self._varies, COOKIE)
 
     def name(self, request: Request, native: Any, fill: Fill) -> str | None:
         """What the page is called; None: the request has not what its visitors are told apart by, so nothing is shared.

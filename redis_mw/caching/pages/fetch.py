@@ -11,7 +11,8 @@ from typing import TypeAlias
 import msgspec
 
 from redis_mw.caching.leases import Claim
-from redis_mw.caching.pages.entry import Entry
+from redis_mw.caching.pages.asked import Asked
+from redis_mw.caching.pages.entry import COOKIE, Entry
 from redis_mw.caching.pages.hidden import OF_A_COPY, Without
 from redis_mw.caching.pages.keep import give_up, keep
 from redis_mw.caching.pages.look import Found, look
@@ -26,7 +27,7 @@ from redis_mw.caching.rules.reuse import FAILURES, Forwarded, usable_on_error
 from redis_mw.caching.rules.status import CacheStatus, with_status
 from redis_mw.caching.rules.storing import Storable, Unstorable, storing
 from redis_mw.caching.rules.validation import is_about, is_not_modified, not_modified_fields, with_etag
-from redis_mw.caching.rules.vary import together, variant, vary
+from redis_mw.caching.rules.vary import together, unvarying, variant, vary, varying
 from redis_mw.caching.tags import MOST, name_of
 from redis_mw.flows import Flow
 from redis_mw.http.request import Fields, Request
@@ -44,16 +45,14 @@ class Fetch:
     where there is no answer. ``instead`` is then what the client gets in its place.
     """
 
-    def __init__(
-        self, room: Room, entry: Entry, request: Request, found: Found, tags: tuple[str, ...], why: Forwarded
-    ) -> None:
+    def __init__(self, room: Room, entry: Entry, asked: Asked, found: Found, why: Forwarded) -> None:
         self._room = room
         self._entry = entry
-        self._request = request
+        self._asked = asked
+        self._request = asked.request
         self._found = found
         self._began = monotonic()
         self._why: Forwarded = why
-        self._tags = tags
         self.claim: Claim | None = found.claim
         self.leads = found.claim is not None
         """Whether the answer is to be kept, if it may be."""
@@ -82,10 +81,10 @@ class Fetch:
 
     def tag(self, *tags: str) -> None:
         """Hang the answer on more tags; ValueError where there are too many."""
-        names = tuple(dict.fromkeys((*self._tags, *self._more_tags, *map(name_of, tags))))
+        names = tuple(dict.fromkeys((*self._asked.tags, *self._more_tags, *map(name_of, tags))))
         if len(names) > MOST:
             raise ValueError(f"{len(names)} tags: a response has {MOST} at most")
-        self._more_tags = list(names[len(self._tags) :])
+        self._more_tags = list(names[len(self._asked.tags) :])
 
     @property
     def validates(self) -> Page | None:
@@ -97,7 +96,10 @@ class Fetch:
 
     def judge(self, status: int, headers: Iterable[tuple[str, str]], *, accessed: bool, csrf: bool) -> None:
         """The head of the answer is known, as the application made it."""
-        self._status, self._headers = status, Fields(tuple(headers))
+        pairs = tuple(headers)
+        self._status, self._headers = status, Fields(pairs)
+        if self._asked.whose != "anybody":  # what the view got out of its cookie, the key tells apart
+            self._headers = Fields(unvarying(pairs, COOKIE))
         if self.rescued:
             return
         self.instead = None
@@ -115,7 +117,7 @@ class Fetch:
             )
             status, fields = page.status, Fields(merged)
         self._judgement = storing(
-            self._asked(),
+            self._as_seen(),
             status,
             fields,
             asked_us=self._found.time_us(self._began),
@@ -131,7 +133,7 @@ class Fetch:
         # A stream is judged by its head: what is the client's copy is not sent again.
         copies = self.claim is not None and not self._freshens and status == 200
         if copies and is_not_modified(self._request.headers, fields, now=now_us // SECOND):
-            self.instead = Served(304, with_status(not_modified_fields(fields.pairs), self.status()), b"")
+            self.instead = self._served(304, not_modified_fields(fields.pairs), b"")
 
     @property
     def records(self) -> bool:
@@ -275,7 +277,7 @@ class Fetch:
     def _all_tags(self, more: Iterable[str] = ()) -> tuple[str, ...]:
         """Those of the rule, those that were named in the view, and the groups of the answer; so many at most."""
         named = map(name_of, groups(self._headers))
-        return tuple(dict.fromkeys((*self._tags, *self._more_tags, *named, *more)))[:MOST]
+        return tuple(dict.fromkeys((*self._asked.tags, *self._more_tags, *named, *more)))[:MOST]
 
     def _cost_us(self) -> int:
         cost_us = int((monotonic() - self._began) * 1e6)
@@ -287,7 +289,7 @@ class Fetch:
         announced = self._headers.get("content-length")
         return len(body) <= self._room.largest_body and (announced is None or announced.strip() == str(len(body)))
 
-    def _asked(self) -> Request:
+    def _as_seen(self) -> Request:
         """The request as the application saw it."""
         if not self.leads:
             return self._request
@@ -302,8 +304,11 @@ class Fetch:
             fields = self._headers.pairs if self._etag is None else with_etag(self._headers.pairs, self._etag)
             part = part_of(self._request, fields, len(body), now=self._now_us() // SECOND)
             if part is not None:
-                sent = body[part.start : part.stop]
-                self.instead = Served(part.status, with_status(part.fields, self.status()), sent)
+                self.instead = self._served(part.status, part.fields, body[part.start : part.stop])
+
+    def _served(self, status: int, fields: Pairs, body: bytes) -> Served:
+        """What the client gets of the application's own answer."""
+        return Served(status, with_status(varying(fields, self._asked.varies), self.status()), body)
 
     def _send_page(self) -> Flow[None]:
         """The application has said that the page is still right: it is the answer."""
@@ -321,4 +326,4 @@ class Fetch:
                 return None
             page = looked.page
             found = answer_of(page, self._request, self._now_us())
-        return served(page, found, status)
+        return served(page, found, status, self._asked.varies)

@@ -17,7 +17,7 @@ from redis_mw.caching.pages import look as flows
 from redis_mw.caching.pages.asked import Asked, asked
 from redis_mw.caching.pages.boarding import Boarding, PageFlight
 from redis_mw.caching.pages.deciding import Decision, Incomplete, Refuse, Run, Serve, Wait, decide, stand_in
-from redis_mw.caching.pages.entry import Entry
+from redis_mw.caching.pages.entry import Entry, Whose
 from redis_mw.caching.pages.fetch import Fetch
 from redis_mw.caching.pages.hidden import Hidden, hidden
 from redis_mw.caching.pages.keep import give_up
@@ -40,15 +40,19 @@ ROUNDS = 3
 State: TypeAlias = Literal["new", "answered", "waits", "follows", "runs"]
 
 
-def begin(room: Room, entry: Entry, request: Request, native: Any, fill: Fill) -> "Lookup | None":
+def begin(
+    room: Room, entry: Entry, request: Request, native: Any, fill: Fill, *, whose: Whose = "anybody"
+) -> "Lookup | None":
     """The lookup that a request of this route is; None where nothing of it may be shared: it passes uncached.
 
-    Costs no command. Calls what users wrote for the key, which may raise.
+    ``whose`` is what the entry says of its path. Costs no command. Calls what users wrote for the key, which may raise.
     """
     if room.hosts and not entry.any_host and not is_among(request.host, room.hosts):
         return None
     name = entry.name(request, native, fill)
-    return None if name is None else Lookup(room, entry, asked(room, entry, request, name, entry.tags(request, fill)))
+    if name is None:
+        return None
+    return Lookup(room, entry, asked(room, entry, request, name, entry.tags(request, fill), whose=whose))
 
 
 class Lookup:
@@ -298,7 +302,7 @@ class Lookup:
         key = found.question.name if self.room.debug else None
         ttl = decision.page.freshness.seconds_left(found.time_us(monotonic()))
         status = CacheStatus(hit=True, ttl=ttl, collapsed=self._collapsed, key=key)
-        self.answer = served(decision.page, decision.answer, status)
+        self.answer = served(decision.page, decision.answer, status, self.asked.varies)
         self._found, self._spare, self.refreshes = found, found.claim, decision.refreshes
         self.state = "answered"
         self.room.tell("cache.stale" if decision.is_stale else "cache.hit", found.question.name)
@@ -313,7 +317,7 @@ class Lookup:
         if not self.asked.leads:
             self._spare, found = found.claim, msgspec.structs.replace(found, claim=None)
         self._found, self.state = found, "runs"
-        self.fetch = Fetch(self.room, self.entry, self.request, found, self.asked.tags, why)
+        self.fetch = Fetch(self.room, self.entry, self.asked, found, why)
         self.fetch.skipped = self.shows is True
         self.fetch.collapsed = self._collapsed
         self._boarding.begin()

@@ -27,8 +27,9 @@ class Remembered:
         self.page = page
         self._latest: tuple[tuple[int, int], Served] | None = None
 
-    def whole(self, request: Request, now_us: int, key: str | None) -> Served:
-        """All of it, for a GET that is not particular; ``key`` is told to whoever debugs.
+    def whole(self, request: Request, now_us: int, *, varies: tuple[str, ...] = (), key: str | None = None) -> Served:
+        """All of it, for a GET that is not particular, with a Vary that says ``varies`` at least; ``key`` is told to
+        whoever debugs.
 
         The answers of one second are the same, so one is made.
         """
@@ -38,7 +39,7 @@ class Remembered:
         if latest is not None and latest[0] == ages:
             return latest[1]
         status = CacheStatus(hit=True, ttl=ages[1], key=key)
-        answer = served(self.page, answer_of(self.page, request, now_us), status)
+        answer = served(self.page, answer_of(self.page, request, now_us), status, varies)
         self._latest = ages, answer
         return answer
 
@@ -75,4 +76,4 @@ def remembered(room: Room, entry: Entry, request: Request) -> Served | None:
     if not fresh.is_fresh(now_us) or may_be_early(fresh, now_us):
         return None
     room.tell("cache.hit", name)
-    return kept.whole(request, now_us, name if room.debug else None)
+    return kept.whole(request, now_us, varies=entry.varies("anybody"), key=name if room.debug else None)

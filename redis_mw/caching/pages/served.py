@@ -7,6 +7,7 @@ from redis_mw.caching.rules.answer import Answer, answer
 from redis_mw.caching.rules.fields import Pairs
 from redis_mw.caching.rules.freshness import SECOND
 from redis_mw.caching.rules.status import CacheStatus, with_status
+from redis_mw.caching.rules.vary import varying
 from redis_mw.http.request import Request
 
 
@@ -24,10 +25,10 @@ def answer_of(page: Page, request: Request, now_us: int) -> Answer:
     return answer(request, page.status, page.fields, page.length, age_us=age_us, now=now_us // SECOND)
 
 
-def served(page: Page, found: Answer, status: CacheStatus) -> Served:
-    """The same with its bytes, which have to be there where it needs any."""
+def served(page: Page, found: Answer, status: CacheStatus, varies: tuple[str, ...] = ()) -> Served:
+    """The same with its bytes, which have to be there where it needs any; ``varies`` is what its Vary says at least."""
     body = b"" if found.start >= found.stop else (page.body or b"")[found.start : found.stop]
-    return Served(found.status, with_status(found.fields, status), body)
+    return Served(found.status, with_status(varying(found.fields, varies), status), body)
 
 
 def needs_body(found: Answer) -> bool:

@@ -3,8 +3,9 @@
 from collections.abc import Collection, Iterable
 from hashlib import blake2b
 
+from redis_mw.caching.rules.fields import Pairs, without
 from redis_mw.http.lists import elements, is_token
-from redis_mw.http.request import Headers
+from redis_mw.http.request import Fields, Headers
 
 ANY = "*"
 """Varies by what is in no field: no other request is ever the same."""
@@ -29,6 +30,27 @@ def together(*lists: Iterable[str]) -> tuple[str, ...]:
     """The names of several Vary lists, and of what a rule adds, as one; the star swallows the others."""
     names = {name.lower() for each in lists for name in each}
     return (ANY,) if ANY in names else tuple(sorted(names))
+
+
+def varying(fields: Pairs, names: Collection[str]) -> Pairs:
+    """The fields of a response with these names in its Vary, which is one line then; the star says it all."""
+    if not names:
+        return fields
+    said = vary(Fields(fields))
+    more = [name for name in dict.fromkeys(names) if name.lower() not in said]
+    if not more or said == (ANY,):
+        return fields
+    before = [value for name, value in fields if name.lower() == "vary"]
+    return (*without(fields, "vary"), ("Vary", ", ".join([*before, *more])))
+
+
+def unvarying(fields: Pairs, name: str) -> Pairs:
+    """The fields of a response without this name in its Vary, of which nothing is left where it was the only one."""
+    said = vary(Fields(fields))
+    if name.lower() not in said:
+        return fields
+    left = [each for each in said if each != name.lower()]
+    return (*without(fields, "vary"), *([("Vary", ", ".join(left))] if left else []))
 
 
 def variant(headers: Headers, names: Collection[str]) -> str:

@@ -113,7 +113,7 @@ def test_a_page_is_another_answer_every_second() -> None:
     entry, request = Entry(Cached(60), "here", jitter=0.0), Request("GET", "/page", host="shop")
     keep(room, entry, request, 200, 10, 100)
     kept: Any = room.memory.local.get(f"{url_of(request).name} {variant(request.headers, ())}")
-    answers = [kept.whole(request, NOW_US + second * SECOND, None) for second in (0, 0, 1, 0)]
+    answers = [kept.whole(request, NOW_US + second * SECOND) for second in (0, 0, 1, 0)]
     told = [(dict(each.fields)["Age"], dict(each.fields)["Cache-Status"]) for each in answers]
     assert told == [
         *[("10", "redis-mw;hit;ttl=100")] * 2,

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from redis_mw.caching.rules.vary import together, variant, vary
+from redis_mw.caching.rules.vary import together, unvarying, variant, vary, varying
 from redis_mw.http.request import Fields
 
 anything = st.text(st.characters(exclude_categories=()), max_size=20)
@@ -32,6 +32,47 @@ requests = st.lists(st.tuples(names, st.text("ab, \t", max_size=4)), max_size=4)
 )
 def test_vary_is_one_list_of_names(lines: list[str], expected: tuple[str, ...]) -> None:
     assert vary(Fields(tuple(("Vary", line) for line in lines))) == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "names", "told"),
+    [
+        ([], ("Accept", "X-Theme"), ["Accept, X-Theme"]),
+        (["Origin"], ("Accept",), ["Origin, Accept"]),
+        (["Origin", "Accept"], ("X-Theme",), ["Origin, Accept, X-Theme"]),
+        (["ORIGIN, accept"], ("Accept", "Origin"), ["ORIGIN, accept"]),
+        (["Origin", "Accept"], (), ["Origin", "Accept"]),
+        (["*"], ("Accept",), ["*"]),
+        (["Accept Cookie"], ("Accept",), ["Accept Cookie"]),
+    ],
+)
+def test_names_are_added_to_what_is_said(lines: list[str], names: tuple[str, ...], told: list[str]) -> None:
+    fields = (("Date", "x"), *(("Vary", line) for line in lines), ("Age", "1"))
+    after = Fields(varying(fields, names))
+    assert list(after.get_all("vary")) == told and (after.get("date"), after.get("age")) == ("x", "1")
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ([], []),
+        (["Cookie"], []),
+        (["Accept", "Origin, COOKIE"], ["accept, origin"]),
+        (["Accept", "Origin"], ["Accept", "Origin"]),
+        (["Cookie, *"], ["Cookie, *"]),
+    ],
+)
+def test_a_name_is_taken_from_what_is_said(lines: list[str], told: list[str]) -> None:
+    fields = (("Date", "x"), *(("Vary", line) for line in lines))
+    after = Fields(unvarying(fields, "Cookie"))
+    assert list(after.get_all("vary")) == told and after.get("date") == "x"
+
+
+@given(st.lists(names, max_size=3), st.lists(names, max_size=3))
+def test_what_is_added_is_said_once_and_what_was_said_stays(said: list[str], more: list[str]) -> None:
+    before = Fields((("Vary", ", ".join(said)),))
+    after = Fields(varying(before.pairs, tuple(more)))
+    assert set(vary(after)) == {*vary(before), *map(str.lower, more)}
 
 
 def test_lists_of_names_become_one() -> None:

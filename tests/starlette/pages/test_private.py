@@ -1,5 +1,6 @@
 """What is somebody's own is never anybody else's, and nobody can put words into a page that others get."""
 
+import json
 from typing import Any
 
 import pytest
@@ -19,10 +20,12 @@ def ruled(**policy: Any) -> list[Rule]:
 
 async def login(request: Any) -> Response:
     request.session.login(request.query_params["user"])
+    request.session["lang"] = "de"
     return PlainTextResponse("in")
 
 
 IN = Route("/in", login, methods=["POST"])
+MADE_OF_A_SESSION = "fwd=uri-miss;detail=session"
 
 
 @pytest.mark.parametrize(
@@ -117,6 +120,140 @@ async def test_pages_for_each_visitor_only_where_the_key_tells_them_apart(serve:
         assert texts["ann"] != texts["bob"]
         await site.mw.cache.purge("http://site/page")
         assert (await site.get()).text != texts["bob"], "a URL is purged for everybody"
+
+
+@pytest.mark.parametrize("key", ["{user}", "{user}:{session}"])
+async def test_a_page_of_each_user_may_say_who_he_is_and_other_caches_are_told(serve: Serve, key: str) -> None:
+    async def view(request: Any) -> Response:
+        return PlainTextResponse(f"{request.session.user_id}")
+
+    async with serve(view, IN, rules=ruled(key=key)) as site:
+        for user in ("ann", "bob"):
+            site.http.cookies.clear()
+            _ = await site.send("POST", f"/in?user={user}")
+            made, given = await site.get(), await site.get()
+            assert (status_of(made), made.text) == ("fwd=uri-miss;stored", user)
+            assert (status_of(given), given.text) == ("hit", made.text)
+            assert made.headers["vary"] == given.headers["vary"] == "Cookie"
+        site.http.cookies.clear()
+        assert (await site.get()).text == "None" and status_of(await site.get()) == ""
+
+
+@pytest.mark.parametrize("cache", [Cache(l1_bytes=0), Cache()])
+async def test_the_session_is_read_before_a_page_of_a_user_is_given(serve: Serve, cache: Cache) -> None:
+    async def view(request: Any) -> Response:
+        return PlainTextResponse(request.session.user_id or "")
+
+    async with serve(view, IN, rules=ruled(key="{user}"), cache=cache) as site:
+        _ = await site.send("POST", "/in?user=ann")
+        _ = await site.get()
+        given = await site.until(lambda answer: status_of(answer) == "hit", trips=2)
+        assert given.text == "ann" and len(site.made) == 1
+
+
+async def test_a_page_of_a_user_is_given_to_no_session_that_has_ended(serve: Serve) -> None:
+    async def view(request: Any) -> Response:
+        return PlainTextResponse(str(request.session.user_id))
+
+    async with serve(view, IN, rules=ruled(key="{user}"), cache=Cache()) as site:
+        _ = await site.send("POST", "/in?user=ann")
+        cookies = dict(site.http.cookies)
+        assert (await site.get()).text == (await site.get()).text == "ann" and len(site.made) == 1
+        assert await site.mw.sessions.revoke_user("ann") == 1
+        site.http.cookies.update(cookies)
+        assert (await site.get()).text == "None"
+
+
+@pytest.mark.parametrize("how", ["set", "deep", "regenerate", "login"])
+async def test_a_page_that_has_changed_its_session_is_for_once(serve: Serve, how: str) -> None:
+    async def view(request: Any) -> Response:
+        session = request.session
+        match how:
+            case "set":
+                session["visits"] = session.get("visits", 0) + 1
+            case "deep":
+                session["told"].append("you have mail")
+            case "regenerate":
+                session.regenerate()
+            case _:
+                session.login("bob")
+        return PlainTextResponse(str(session.user_id))
+
+    async def begin(request: Any) -> Response:
+        request.session.login("ann")
+        request.session["told"] = []
+        return PlainTextResponse("in")
+
+    async with serve(view, Route("/begin", begin), rules=ruled(key="{user}:{session}")) as site:
+        _ = await site.get("/begin")
+        assert status_of(await site.get()) == "fwd=uri-miss;detail=session"
+
+
+@pytest.mark.parametrize(
+    ("key", "status"),
+    [
+        ("{user}", "fwd=uri-miss;detail=session"),
+        ("{session}", "fwd=uri-miss;detail=session"),
+        ("{user}:{session}", "hit"),
+    ],
+)
+@pytest.mark.parametrize("how", ["get", "in", "all", "since"])
+async def test_what_else_a_session_holds_may_be_in_a_page_of_that_session_only(
+    serve: Serve, key: str, status: str, how: str
+) -> None:
+    async def view(request: Any) -> Response:
+        session = request.session
+        seen = {
+            "get": lambda: session.get("verified"),
+            "in": lambda: "verified" in session,
+            "all": lambda: json.dumps(session),
+            "since": lambda: session.created,
+        }
+        return PlainTextResponse(f"{session.user_id} {seen[how]()}")
+
+    async with serve(view, IN, rules=ruled(key=key)) as site:
+        _ = await site.send("POST", "/in?user=ann")
+        _ = await site.get()
+        assert status_of(await site.get()) == status
+        site.http.cookies.clear()
+        _ = await site.send("POST", "/in?user=ann")
+        assert status_of(await site.get()) != "hit", "another session of hers"
+
+
+async def test_what_is_called_user_in_the_path_tells_no_visitors_apart(serve: Serve) -> None:
+    async def view(request: Any) -> Response:
+        return PlainTextResponse(f"{request.path_params['user']} for {request.session.user_id}")
+
+    rules = [Rule("/of/{user}", cache=Cached(60, key="{user}:{session}"))]
+    async with serve(Route("/of/{user}", view), IN, rules=rules) as site:
+        _ = await site.send("POST", "/in?user=ann")
+        assert (await site.get("/of/eve")).text == "eve for ann"
+        site.http.cookies.clear()
+        assert (await site.get("/of/eve")).text == "eve for None"
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "told"),
+    [
+        ({"vary": ["Accept-Language", "X-Theme"]}, None, "Accept-Language, X-Theme"),
+        ({"vary": ["Accept-Language"]}, "accept-language, Origin", "accept-language, Origin"),
+        ({"vary": ["X-Theme"]}, "Origin", "Origin, X-Theme"),
+        ({"cookies": ["lang"]}, "Origin", "Origin, Cookie"),
+        ({"cookies": "all"}, None, "Cookie"),
+        ({}, "Origin", "Origin"),
+        ({}, None, None),
+    ],
+)
+@pytest.mark.parametrize("cache", [Cache(), Cache(l1_bytes=0)])
+async def test_other_caches_are_told_what_a_page_varies_by(
+    serve: Serve, policy: Any, own: str | None, told: str | None, cache: Cache
+) -> None:
+    answer = PlainTextResponse("x", headers={} if own is None else {"vary": own})
+    async with serve(answer, rules=ruled(**policy), cache=cache) as site:
+        made = await site.get()
+        answers = [made, await site.get(), await site.get(if_none_match=made.headers["etag"])]
+        assert [each.status_code for each in answers] == [200, 200, 304]
+        assert [each.headers.get("vary") for each in answers] == [told] * 3
 
 
 async def test_authorization_is_nobody_elses_unless_the_response_allows_it(serve: Serve) -> None:
