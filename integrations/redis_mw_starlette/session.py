@@ -31,7 +31,7 @@ class RequestSession(dict[str, Any], SessionMethods):
         self.accessed = False
         self.modified = False
         self.read = False
-        """Whether more of it was looked at than whose it is; all that was read by C code is not known."""
+        """Whether more of it was looked at than whose it is; what C code reads past all methods is not known."""
         self._keeper = keeper
         self._visit = keeper.visit
         self._fill()
