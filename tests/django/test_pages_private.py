@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from other_caches import told_by_vary
 
 from redis_mw import Cached, Rule
 
@@ -138,18 +139,7 @@ def test_what_else_a_session_holds_may_be_in_a_page_of_that_session_only(
     assert not is_hit(visit.get("/bare/", sessionid=other)), "another session of hers"
 
 
-@pytest.mark.parametrize(
-    ("policy", "own", "told"),
-    [
-        ({"vary": ["Accept-Language", "X-Theme"]}, None, "Accept-Language, X-Theme"),
-        ({"vary": ["Accept-Language"]}, "accept-language, Origin", "accept-language, Origin"),
-        ({"vary": ["X-Theme"]}, "Origin", "Origin, X-Theme"),
-        ({"cookies": ["lang"]}, "Origin", "Origin, Cookie"),
-        ({"cookies": "all"}, None, "Cookie"),
-        ({}, "Origin", "Origin"),
-        ({}, None, None),
-    ],
-)
+@told_by_vary
 def test_other_caches_are_told_what_a_page_varies_by(
     visit: Any, pages_site: Any, rule: Any, policy: Any, own: str | None, told: str | None
 ) -> None:

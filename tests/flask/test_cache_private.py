@@ -3,6 +3,7 @@
 import pytest
 from flask import Response, render_template_string, request, session
 from flask_site import status_of
+from other_caches import told_by_vary
 
 from redis_mw import Cache, Cached, Lock, Rule
 from redis_mw.testing import count_round_trips
@@ -208,18 +209,7 @@ def test_what_else_a_session_holds_may_be_in_a_page_of_that_session_only(cached_
     assert status_of(login(site, "ann").get("/page")) != "hit", "another session of hers"
 
 
-@pytest.mark.parametrize(
-    ("policy", "own", "told"),
-    [
-        ({"vary": ["Accept-Language", "X-Theme"]}, None, "Accept-Language, X-Theme"),
-        ({"vary": ["Accept-Language"]}, "accept-language, Origin", "accept-language, Origin"),
-        ({"vary": ["X-Theme"]}, "Origin", "Origin, X-Theme"),
-        ({"cookies": ["lang"]}, "Origin", "Origin, Cookie"),
-        ({"cookies": "all"}, None, "Cookie"),
-        ({}, "Origin", "Origin"),
-        ({}, None, None),
-    ],
-)
+@told_by_vary
 @pytest.mark.parametrize("cache", [Cache(), Cache(l1_bytes=0)])
 def test_other_caches_are_told_what_a_page_varies_by(cached_site, policy, own, told, cache):
     site = cached_site(

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from other_caches import told_by_vary
 from pages_site import status_of
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -232,18 +233,7 @@ async def test_what_is_called_user_in_the_path_tells_no_visitors_apart(serve: Se
         assert (await site.get("/of/eve")).text == "eve for None"
 
 
-@pytest.mark.parametrize(
-    ("policy", "own", "told"),
-    [
-        ({"vary": ["Accept-Language", "X-Theme"]}, None, "Accept-Language, X-Theme"),
-        ({"vary": ["Accept-Language"]}, "accept-language, Origin", "accept-language, Origin"),
-        ({"vary": ["X-Theme"]}, "Origin", "Origin, X-Theme"),
-        ({"cookies": ["lang"]}, "Origin", "Origin, Cookie"),
-        ({"cookies": "all"}, None, "Cookie"),
-        ({}, "Origin", "Origin"),
-        ({}, None, None),
-    ],
-)
+@told_by_vary
 @pytest.mark.parametrize("cache", [Cache(), Cache(l1_bytes=0)])
 async def test_other_caches_are_told_what_a_page_varies_by(
     serve: Serve, policy: Any, own: str | None, told: str | None, cache: Cache
