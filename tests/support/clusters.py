@@ -249,6 +249,8 @@ class Cluster:
         for primary, replica in zip(primaries, replicas, strict=True):
             _ = replica.client().execute_command("CLUSTER", "REPLICATE", primary.id)
         self._until("all is well", lambda: all(map(_is_well, self.nodes)) and self._all_know(primaries, replicas))
+        # One of which they have heard, but not yet how far it has come, they keep to themselves.
+        self._until("all tell of every replica", lambda: all(map(_tells_of_replicas, self.nodes)))
 
     def _all_know(self, primaries: Sequence[Node], replicas: Sequence[Node]) -> bool:
         """Whether every server knows who follows whom."""
@@ -337,6 +339,12 @@ def _is_well(node: Node) -> bool:
         return False
     replication = client.info("replication")
     return replication["role"] == "master" or replication["master_link_status"] == "up"
+
+
+def _tells_of_replicas(node: Node) -> bool:
+    """Whether it names a replica for all slots to whoever asks."""
+    told: Any = node.client().execute_command("CLUSTER", "SLOTS")
+    return all(len(row) > 3 for row in told)
 
 
 def _follows(node: Node, primary: Node) -> bool:
