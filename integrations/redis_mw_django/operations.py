@@ -148,9 +148,7 @@ class Operations(SessionMethods, SessionBase):
         _ = self._session
 
     def _look_at_user(self) -> None:
-        read = self.read
-        self._look()
-        self.read = read
+        _ = cast(Any, super())._get_session()
 
     async def _alook(self) -> None:
         _ = await self._aget_session()

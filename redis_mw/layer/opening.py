@@ -24,7 +24,7 @@ from redis_mw.idempotency.attempt import Attempt, begin
 from redis_mw.idempotency.response import Stored
 from redis_mw.layer.exchange import Exchange
 from redis_mw.layer.rooms import Rooms
-from redis_mw.layer.senders import Senders, filling
+from redis_mw.layer.senders import Senders, filling, user_of
 from redis_mw.limits.tally import Tally
 from redis_mw.locks.entry import not_alike, wanted_of
 from redis_mw.locks.turn import Turn
@@ -161,10 +161,15 @@ class Opening:
             turn = self._turn(exchange, locks)
         lookup = self._lookup_of(exchange, late=begun) if exchange.invalid is None else None
         lookup = lookup if lookup is not None and lookup.state == "new" else None
+        user = user_of(exchange)
         nothing_before = not asks and attempt is None and turn is None
         if lookup is not None and lookup.local() and nothing_before:
             return lookup.answer
         answer = yield from self._together(exchange, asks, attempt, turn, lookup, late=late)
+        if lookup is not None and lookup.asked.whose != "anybody" and user_of(exchange) != user:
+            # Read again under the lock, the session is not this user's any more: the page is none of its own.
+            yield from lookup.settle()
+            exchange.lookup = lookup = None
         if answer is None and lookup is not None and exchange.invalid is None:
             answer = yield from _looked(lookup, follows=not begun)
         return answer if answer is not None else exchange.invalid

@@ -33,7 +33,7 @@ class Senders:
         return Caller(
             address=self.address(exchange.request),
             headers=exchange.request.headers,
-            user=_user(exchange),
+            user=user_of(exchange),
             session=_session(exchange) if by_session else None,
             route=exchange.route,
             native=exchange.native,
@@ -59,7 +59,8 @@ def filling(exchange: Exchange, parameters: Mapping[str, str], *, apart: bool = 
     return fill
 
 
-def _user(exchange: Exchange) -> str | None:
+def user_of(exchange: Exchange) -> str | None:
+    """Whose the session is, as far as it has been read."""
     visit = exchange.visit
     return visit.user_id if visit is not None and visit.loaded else None
 
@@ -70,4 +71,4 @@ def _session(exchange: Exchange) -> str | None:
     return name_of(visit.id) if visit is not None and visit.id is not None else None
 
 
-KNOWN: dict[str, Callable[[Exchange], str | None]] = {"user": _user, "session": _session}
+KNOWN: dict[str, Callable[[Exchange], str | None]] = {"user": user_of, "session": _session}

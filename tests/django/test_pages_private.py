@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from changes import begun, changed
 from django.contrib.auth import get_user_model
 from other_caches import told_by_vary
 
@@ -65,29 +66,10 @@ def test_a_page_of_each_user_may_say_who_he_is_and_other_caches_are_told(
     assert is_hit(visit.get("/bare/", sessionid=cookies["bob"]))
 
 
-def changes_deep_inside(session: Any) -> None:
-    session["told"].append("you have mail")
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda session: session.update({"visits": 1}),
-        lambda session: session.cycle_key(),
-        lambda session: session.login("bob"),
-        lambda session: session.pop("told"),
-        changes_deep_inside,
-    ],
-    ids=["set", "regenerate", "login", "pop", "deep"],
-)
+@changed
 def test_a_page_that_has_changed_its_session_is_for_once(visit: Any, pages_site: Any, rule: Any, change: Any) -> None:
     rule(Rule("/bare/", cache=Cached(60, key="{user}:{session}")))
-
-    def begin(request: Any) -> None:
-        request.session.login("ann")
-        request.session["told"] = []
-
-    pages_site.hooks["inside"] = begin
+    pages_site.hooks["inside"] = lambda request: begun(request.session)
     cookie = cookie_of(visit.get("/above/"))
     pages_site.hooks["inside"] = lambda request: change(request.session)
     answer = visit.get("/bare/", sessionid=cookie)

@@ -1,6 +1,7 @@
 """What is somebody's own is never anybody else's, and nobody can put words into a page that others get."""
 
 import pytest
+from changes import begun, changed
 from flask import Response, render_template_string, request, session
 from flask_site import status_of
 from other_caches import told_by_vary
@@ -155,26 +156,17 @@ def test_a_page_of_each_user_may_say_who_he_is_and_other_caches_are_told(cached_
     assert status_of(site.get()) == "", "who has no user has no page"
 
 
-@pytest.mark.parametrize("how", ["set", "deep", "regenerate", "login"])
-def test_a_page_that_has_changed_its_session_is_for_once(cached_site, how):
+@changed
+def test_a_page_that_has_changed_its_session_is_for_once(cached_site, change):
     def view():
-        match how:
-            case "set":
-                session["visits"] = session.get("visits", 0) + 1
-            case "deep":
-                session["told"].append("you have mail")
-            case "regenerate":
-                session.regenerate()
-            case _:
-                session.login("bob")
+        change(session)
         return str(session.user_id)
 
     site = cached_site(view, rules=ruled(key="{user}:{session}"))
 
     @site.app.get("/begin")
     def begin():
-        session.login("ann")
-        session["told"] = []
+        begun(session)
         return "in"
 
     client = site.app.test_client()

@@ -29,7 +29,8 @@ class Entry:
         self.place = place
         self.any_host = policy.host_any
         self.vary = together(policy.vary)
-        self._varies = tuple(policy.vary) if not policy.cookies else (*policy.vary, COOKIE)
+        self._varies = (*policy.vary, COOKIE) if policy.cookies else tuple(policy.vary)
+        self._varies_of_one = (*policy.vary, COOKIE)
         self.terms = Terms(
             ttl_us=microseconds(policy.ttl),
             stale_us=microseconds(policy.stale),
@@ -69,13 +70,13 @@ class Entry:
         The session is read before a page of a user's is looked for, so whose has ended gets none. What is known of it
         from the cookie alone proves nothing.
         """
-        names = {name for name in OF_SESSION if self._key is not None and name in self._key.names}
-        names = names.difference(name for name in OF_SESSION if name in parameters)
-        return "anybody" if "user" not in names else "session" if "session" in names else "user"
+        if self._key is None or "user" not in self._key.names or "user" in parameters:
+            return "anybody"
+        return "session" if "session" in self._key.names and "session" not in parameters else "user"
 
     def varies(self, whose: Whose) -> tuple[str, ...]:
         """By which fields of a request such a page varies, as other caches are to know."""
-        return self._varies if whose == "anybody" or COOKIE in self._varies else (*self._varies, COOKIE)
+        return self._varies if whose == "anybody" else self._varies_of_one
 
     def name(self, request: Request, native: Any, fill: Fill) -> str | None:
         """What the page is called; None: the request has not what its visitors are told apart by, so nothing is shared.

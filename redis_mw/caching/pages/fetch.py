@@ -16,7 +16,7 @@ from redis_mw.caching.pages.entry import COOKIE, Entry
 from redis_mw.caching.pages.hidden import OF_A_COPY, Without
 from redis_mw.caching.pages.keep import give_up, keep
 from redis_mw.caching.pages.look import Found, look
-from redis_mw.caching.pages.made import freshened, made, part_of
+from redis_mw.caching.pages.made import made, part_of
 from redis_mw.caching.pages.page import Packed, Page, squeezed
 from redis_mw.caching.pages.served import Served, answer_of, needs_body, served
 from redis_mw.caching.room import Room
@@ -72,7 +72,8 @@ class Fetch:
         self._status = 0
         self._headers = Fields()
         self._judgement: Judgement | None = None
-        self._freshens = False
+        self._freshened: Pairs | None = None
+        """The fields of the page that was there, with what a 304 says of it."""
         self._etag: str | None = None
         self._packed: Packed | None = None
         self._stored = False
@@ -108,14 +109,13 @@ class Fetch:
         now_us = self._now_us()
         page, fields = self.validates, self._headers
         if page is not None and status == 304 and is_about(fields, page.headers):
-            self._freshens = True
-            merged = updated_fields(
+            self._freshened = updated_fields(
                 page.fields,
                 fields.pairs,
                 received=now_us // SECOND,
                 store_set_cookie=self._room.store_set_cookie,
             )
-            status, fields = page.status, Fields(merged)
+            status, fields = page.status, Fields(self._freshened)
         self._judgement = storing(
             self._as_seen(),
             status,
@@ -131,14 +131,14 @@ class Fetch:
         if self.skipped and isinstance(self._judgement, Storable):
             self._judgement = Unstorable("no-store")
         # A stream is judged by its head: what is the client's copy is not sent again.
-        copies = self.claim is not None and not self._freshens and status == 200
+        copies = self.claim is not None and self._freshened is None and status == 200
         if copies and is_not_modified(self._request.headers, fields, now=now_us // SECOND):
             self.instead = self._served(304, not_modified_fields(fields.pairs), b"")
 
     @property
     def records(self) -> bool:
         """Whether ``complete`` wants the body, or has something to say in its place."""
-        return self.claim is not None and (self._freshens or isinstance(self._judgement, Storable))
+        return self.claim is not None and (self._freshened is not None or isinstance(self._judgement, Storable))
 
     @property
     def closes(self) -> bool:
@@ -151,7 +151,7 @@ class Fetch:
     def pack(self, body: bytes) -> None:
         """Compress the body beforehand: it takes a while for a large one, so it may be done on another thread."""
         judgement = self._judgement
-        if isinstance(judgement, Storable) and self.claim is not None and not self._freshens and self._fits(body):
+        if isinstance(judgement, Storable) and self.claim is not None and self._freshened is None and self._fits(body):
             self._packed = squeezed(self._made(judgement, body), self._room.compress_from)
 
     def complete(self, body: bytes | None, *, accessed: bool, csrf: bool, sent: bool = False) -> Flow[None]:
@@ -171,14 +171,14 @@ class Fetch:
         claim, self.claim = self.claim, None
         if claim is None:
             return
-        if isinstance(judgement, Storable) and (self._freshens or (body is not None and self._fits(body))):
+        if isinstance(judgement, Storable) and (self._freshened is not None or (body is not None and self._fits(body))):
             yield from self._keep(claim, judgement, body or b"")
         else:
             reason = judgement.reason if isinstance(judgement, Unstorable) else "body"
             self.useless = reason not in OF_THE_REQUEST
             self._room.tell("cache.pass", self._found.question.name, outcome=reason)
             yield from give_up(self._room, claim, useless=self.useless)
-        if self._freshens and not sent:
+        if self._freshened is not None and not sent:
             yield from self._send_page()
         elif body is not None and not sent:
             self._answer_copy(body)
@@ -230,7 +230,7 @@ class Fetch:
         page = self._made(judgement, body)
         packed = self._packed or squeezed(page, self._room.compress_from)
         keeps_us = None
-        if self._freshens and self.page is not None:
+        if self._freshened is not None and self.page is not None:
             keeps_us = self.page.freshness.received_us
         says = together(self._entry.vary, vary(page.headers))
         headers = self._request.headers
@@ -252,15 +252,14 @@ class Fetch:
                 claim=None,
                 busy_us=None,
             )
-        if self._freshens:
+        if self._freshened is not None:
             self.page = page
 
     def _made(self, storable: Storable, body: bytes) -> Page:
         """The page that the answer is, or makes of the one before."""
-        stores = self._room.store_set_cookie
-        if self._freshens and self.page is not None:
+        if self._freshened is not None and self.page is not None:
             tags = self._all_tags(self.page.tags)  # a 304 need not name them again
-            return freshened(self.page, self._headers, storable, tags=tags, store_set_cookie=stores)
+            return msgspec.structs.replace(self.page, fields=self._freshened, storable=storable, tags=tags)
         page = made(
             self._found.question,
             self._status,
@@ -269,7 +268,7 @@ class Fetch:
             storable,
             cost_us=self._cost_us(),
             tags=self._all_tags(),
-            store_set_cookie=stores,
+            store_set_cookie=self._room.store_set_cookie,
         )
         self._etag = page.headers.get("etag") if page.own_etag else None
         return page

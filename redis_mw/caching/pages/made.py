@@ -1,5 +1,5 @@
-"""What the application made: the page that its answer is, or that its 304 makes of the one before, and what a client
-gets of an answer where it asked with regard to a copy or a part.
+"""What the application made: the page that its answer is, and what a client gets of it where it asked with regard to a
+copy or a part.
 """
 
 import msgspec
@@ -7,7 +7,7 @@ import msgspec
 from redis_mw.caching.pages.commands import Question
 from redis_mw.caching.pages.page import Page
 from redis_mw.caching.rules.answer import Answer, answer
-from redis_mw.caching.rules.fields import Pairs, stored_fields, updated_fields, without
+from redis_mw.caching.rules.fields import Pairs, stored_fields, without
 from redis_mw.caching.rules.freshness import SECOND
 from redis_mw.caching.rules.storing import Storable
 from redis_mw.caching.rules.validation import own_etag, with_etag
@@ -33,15 +33,6 @@ def made(
         fields = with_etag(fields, own_etag(question.name, question.variant, body))
     page = Page(status=status, fields=fields, storable=storable, cost_us=cost_us, own_etag=lacks, tags=tags)
     return page.with_body(body)
-
-
-def freshened(
-    page: Page, headers: Fields, storable: Storable, *, tags: tuple[str, ...], store_set_cookie: bool
-) -> Page:
-    """The page that was there, with what a 304 says of it."""
-    received = storable.freshness.received_us // SECOND
-    fields = updated_fields(page.fields, headers.pairs, received=received, store_set_cookie=store_set_cookie)
-    return msgspec.structs.replace(page, fields=fields, storable=storable, tags=tags)
 
 
 def part_of(request: Request, fields: Pairs, length: int, *, now: int) -> Answer | None:

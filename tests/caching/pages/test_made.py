@@ -1,9 +1,9 @@
-"""What an answer becomes, by hand: the page it is, the page its 304 makes of the one before, the part of it."""
+"""What an answer becomes, by hand: the page it is, the part of it."""
 
 import pytest
 
 from redis_mw.caching.pages.commands import Question
-from redis_mw.caching.pages.made import freshened, made, part_of
+from redis_mw.caching.pages.made import made, part_of
 from redis_mw.caching.pages.page import Page
 from redis_mw.caching.rules.freshness import Freshness
 from redis_mw.caching.rules.storing import Storable
@@ -51,15 +51,6 @@ def test_an_etag_of_the_application_stays_and_other_statuses_get_none() -> None:
     assert (theirs.headers.get("etag"), theirs.own_etag) == ('"theirs"', False)
     missing = page(DATE, status=404)
     assert (missing.headers.get("etag"), missing.own_etag) == (None, False)
-
-
-def test_a_304_freshens_the_fields_and_leaves_the_body() -> None:
-    before = page(DATE, ("ETag", '"one"'), ("X-Colour", "red"), ("X-Kept", "yes"))
-    now = Fields((("ETag", '"one"'), ("X-Colour", "green")))
-    after = freshened(before, now, storable(NOW + 90), tags=("t", "u"), store_set_cookie=False)
-    assert [after.headers.get(name) for name in ("x-colour", "x-kept", "etag")] == ["green", "yes", '"one"']
-    assert (after.body, after.length, after.tags) == (BODY, len(BODY), ("t", "u"))
-    assert after.freshness.received_us == (NOW + 90) * 1_000_000
 
 
 ANSWER = (DATE, ("ETag", '"one"'), ("Content-Length", str(len(BODY))), ("Content-Type", "text/plain"))

@@ -1,15 +1,20 @@
 """What is somebody's own is never anybody else's, and nobody can put words into a page that others get."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
+import redis
+from by_hand import soon
+from changes import begun, changed
 from other_caches import told_by_vary
 from pages_site import status_of
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from redis_mw import Cache, Cached, Lock, Rule
+from redis_mw.keys import digest
 
 pytestmark = pytest.mark.asyncio
 Serve = Any
@@ -165,24 +170,40 @@ async def test_a_page_of_a_user_is_given_to_no_session_that_has_ended(serve: Ser
         assert (await site.get()).text == "None"
 
 
-@pytest.mark.parametrize("how", ["set", "deep", "regenerate", "login"])
-async def test_a_page_that_has_changed_its_session_is_for_once(serve: Serve, how: str) -> None:
+async def test_a_session_that_ends_while_its_request_waits_for_a_lock_has_no_page(serve: Serve) -> None:
+    inside, goes_on = asyncio.Event(), asyncio.Event()
+
     async def view(request: Any) -> Response:
-        session = request.session
-        match how:
-            case "set":
-                session["visits"] = session.get("visits", 0) + 1
-            case "deep":
-                session["told"].append("you have mail")
-            case "regenerate":
-                session.regenerate()
-            case _:
-                session.login("bob")
-        return PlainTextResponse(str(session.user_id))
+        inside.set()
+        await goes_on.wait()
+        return PlainTextResponse(str(request.session.user_id))
+
+    rules = [Rule("/page", cache=Cached(60, key="{user}"), lock=Lock("page", wait=20)), Rule("/in")]
+    async with serve(view, IN, rules=rules) as site:
+        _ = await site.send("POST", "/in?user=ann")
+        first = asyncio.create_task(site.get())
+        await inside.wait()
+        second = asyncio.create_task(site.get())
+        with redis.Redis.from_url(site.mw.settings.url_of("locks")) as server:
+            line = f"{site.mw.settings.prefix}:k1:{{{digest('page')}}}:q"
+            await soon(lambda: server.zcard(line) == 1, "the second waits")
+        assert await site.mw.sessions.revoke_user("ann") == 1
+        await site.mw.cache.purge("http://site/page")  # nor is what the first one makes kept
+        goes_on.set()
+        assert ((await first).text, (await second).text) == ("ann", "None")
+        site.http.cookies.clear()
+        _ = await site.send("POST", "/in?user=ann")
+        assert (await site.get()).text == "ann", "what was made for nobody is not hers"
+
+
+@changed
+async def test_a_page_that_has_changed_its_session_is_for_once(serve: Serve, change: Any) -> None:
+    async def view(request: Any) -> Response:
+        change(request.session)
+        return PlainTextResponse(str(request.session.user_id))
 
     async def begin(request: Any) -> Response:
-        request.session.login("ann")
-        request.session["told"] = []
+        begun(request.session)
         return PlainTextResponse("in")
 
     async with serve(view, Route("/begin", begin), rules=ruled(key="{user}:{session}")) as site:
